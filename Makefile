@@ -114,8 +114,10 @@ lock: $(UV)  ## Compile requirements/*.txt anew
 	$(UV) pip $(COMPILE) cli/pyproject.toml --extra examples --group pyproject.toml:workspace -c requirements/dev.txt -o requirements/local.txt
 	for image in $(IMAGES); do \
 	  $(UV) pip $(COMPILE) $$image/pyproject.toml -c requirements/dev.txt -o requirements/$$image.txt || exit 1; done
+	$(UV) pip $(COMPILE) cli/pyproject.toml --extra offline --extra registry --extra stream -c requirements/dev.txt -o requirements/cli.txt
 	echo 'onnxruntime-gpu[cuda,cudnn]' | $(UV) pip $(COMPILE) --no-emit-package onnxruntime - predictor/pyproject.toml -c requirements/dev.txt -o requirements/predictor-cuda.txt
 	$(UV) pip $(COMPILE) cli/pyproject.toml core/pyproject.toml --extra feast --group pyproject.toml:workspace --group pyproject.toml:feast -o requirements/feast.txt
+	$(UV) pip $(COMPILE) --no-annotate core/pyproject.toml --extra onnx -c requirements/dev.txt -o cli/tandem_cli/edge_requirements.txt
 	$(UV) pip $(COMPILE) --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
 
 proto: $(VENV)/.dev  ## Generate the protobuf code of the Open Inference Protocol

@@ -18,7 +18,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 NUMBER: Final = r"(?P<number>\d+\.\d+\.\d+)"
 SOURCE: Final = re.compile(rf'^version = "{NUMBER}"$', re.MULTILINE)
 
-_IMAGE: Final = rf"\btandem-(?:transformer|predictor|controller):{NUMBER}"
+_IMAGE: Final = rf"\btandem-(?:transformer|predictor|controller|cli):{NUMBER}"
 PLACES: Final = {
     # of the packages, of which a test holds the list against the workspace's members
     "{core,transformer,predictor,rollout,offline,stream,cli}/pyproject.toml": SOURCE.pattern,

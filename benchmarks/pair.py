@@ -24,14 +24,16 @@ from benchmarks.sides import (
     Side,
     StartError,
     Store,
+    guarded,
+    logged,
     start_floor,
     start_handmade,
-    start_logged,
     start_stock,
     start_tandem,
+    start_variants,
 )
 
-PARTS = ("stock", "handmade", "tandem", "log", "floor", "lookup", "embedded", "hop")
+PARTS = ("stock", "handmade", "tandem", "log", "guards", "floor", "lookup", "embedded", "hop")
 RESULTS = Path(__file__).parent / "results"
 TURNS = (
     "stock-rest",
@@ -42,6 +44,8 @@ TURNS = (
     "tandem-grpc",
     "tandem-logged",
     "tandem-durable",
+    "tandem-bare",
+    "tandem-guarded",
 )
 
 
@@ -138,7 +142,9 @@ def _start(only: Sequence[str], launcher: Launcher, case: Case, store: Store, sc
     if "tandem" in only:
         sides += start_tandem(launcher, case, store)
     if "log" in only:
-        sides += start_logged(launcher, case, store, scratch)
+        sides += start_variants(launcher, case, store, logged(scratch))
+    if "guards" in only:
+        sides += start_variants(launcher, case, store, guarded(scratch))
     if "floor" in only:
         sides += start_floor(launcher)
     return sorted(sides, key=lambda side: TURNS.index(side.name))

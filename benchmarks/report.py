@@ -24,6 +24,8 @@ COLOURS = {
     "tandem-grpc": "#6baed6",
     "tandem-logged": "#9467bd",
     "tandem-durable": "#c5b0d5",
+    "tandem-bare": "#ff7f0e",
+    "tandem-guarded": "#ffbb78",
     "handmade": "#2ca02c",
     "floor": "#333333",
 }
@@ -32,7 +34,7 @@ ROLES = ("transformer", "predictor", "floor", "store", "load")
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that one benchmark found.
+    """What one benchmark has measured.
 
     Attributes:
         settings: Rounds, seconds, clients.
@@ -59,8 +61,8 @@ class Findings:
         """The figures of the last line; NaN for what was not measured."""
         medians = self.medians
 
-        def ratio(side: str, other: str, clients: int = 16) -> float:
-            over, under = medians.get((side, clients)), medians.get((other, clients))
+        def ratio(side: str, baseline: str, clients: int = 16) -> float:
+            over, under = medians.get((side, clients)), medians.get((baseline, clients))
             return over.qps / under.qps if over and under else float("nan")
 
         at64 = medians.get(("tandem-rest", 64))
@@ -71,6 +73,7 @@ class Findings:
             "handmade_ratio": ratio("tandem-grpc", "handmade"),
             "handmade_solo": ratio("tandem-grpc", "handmade", 1),
             "log_cost": 1 - ratio("tandem-logged", "tandem-grpc"),
+            "guard_cost": 1 - ratio("tandem-guarded", "tandem-bare"),
             "floor_ratio": ratio("tandem-rest", "floor"),
             "qps64": at64.qps if at64 else float("nan"),
             "p99ms64": at64.milliseconds["p99"] if at64 else float("nan"),
@@ -149,10 +152,10 @@ def _plot(findings: Findings, path: Path) -> None:
     plt.close(figure)
 
 
-def _plot_cpu(axes: Any, found: Mapping[tuple[str, int], Median], sides: Sequence[str], clients: int) -> None:
+def _plot_cpu(axes: Any, figures: Mapping[tuple[str, int], Median], sides: Sequence[str], clients: int) -> None:
     bottom = [0.0] * len(sides)
     for role in ROLES:
-        used = [found[side, clients].cpu_us.get(role, 0.0) for side in sides]
+        used = [figures[side, clients].cpu_us.get(role, 0.0) for side in sides]
         axes.bar(sides, used, 0.6, bottom=bottom, label=role)
         bottom = [low + height for low, height in zip(bottom, used, strict=True)]
     axes.set_title(f"CPU µs per answer, {_clients(clients)}")

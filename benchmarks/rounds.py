@@ -194,6 +194,6 @@ def _cell(side: Side, clients: int, number: int, outcome: Outcome) -> Cell:
     )
 
 
-def medians_of(found: Sequence[dict[str, float]]) -> dict[str, float]:
+def medians_of(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
     """Medians by name over the rounds; empty where nothing was measured."""
-    return {name: statistics.median(entry[name] for entry in found) for name in found[0]} if found else {}
+    return {name: statistics.median(entry[name] for entry in rounds) for name in rounds[0]} if rounds else {}

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -153,20 +153,51 @@ def start_tandem(launcher: Launcher, case: Case, store: Store) -> list[Side]:
     return sides
 
 
-def start_logged(launcher: Launcher, case: Case, store: Store, scratch: Path) -> list[Side]:
-    """Our pair over gRPC with a prediction log, and with a durable one; both transformers call the same predictor."""
+def start_variants(
+    launcher: Launcher, case: Case, store: Store, variants: Mapping[str, tuple[object, ...]]
+) -> list[Side]:
+    """Our pair over gRPC with other flags of the transformer; all transformers call the same predictor.
+
+    Args:
+        launcher: Starts the processes.
+        case: Model and rows.
+        store: The store.
+        variants: Flags by name of the side.
+    """
     http, grpc = free_port(), free_port()
     common = ("--model_dir", case.bundle.path, "--host", "127.0.0.1")
-    predictor = launcher.start("logged-predictor", "tandem_predictor", *common, "--grpc_port", grpc, http_port=http)
+    label = f"{next(iter(variants))}-predictor"
+    predictor = launcher.start(label, "tandem_predictor", *common, "--grpc_port", grpc, http_port=http)
     sides = []
-    for label, switches in (("tandem-logged", ()), ("tandem-durable", ("--prediction_log_durable",))):
+    for label, own_flags in variants.items():
         port = free_port()
         hop_flags = ("--predictor_host", f"127.0.0.1:{grpc}", "--predictor_protocol", "grpc-v2", "--store", store.url)
-        log_flags = ("--prediction_log", scratch / label, *switches)
-        flags = (*common, *hop_flags, *log_flags, "--grpc_port", free_port())
+        flags = (*common, *hop_flags, *own_flags, "--grpc_port", free_port())
         pid = launcher.start(label, "tandem_transformer", *flags, http_port=port)
         sides.append(Side(label, port, {"transformer": pid, "predictor": predictor, "store": store.pid}))
     return sides
+
+
+def logged(scratch: Path) -> dict[str, tuple[object, ...]]:
+    """Flags of transformers with a prediction log, and with a durable one."""
+    return {
+        "tandem-logged": ("--prediction_log", scratch / "logged"),
+        "tandem-durable": ("--prediction_log", scratch / "durable", "--prediction_log_durable"),
+    }
+
+
+def guarded(scratch: Path) -> dict[str, tuple[object, ...]]:
+    """Flags of transformers without and with all that protects against faults and overload, and logs.
+
+    The cache holds far fewer predictions than there are requests, so that it costs and never answers.
+    """
+    return {
+        "tandem-bare": ("--last_known_bytes", 0, "--latency_target_ms", 0),
+        "tandem-guarded": (
+            *("--prediction_log", scratch / "guarded", "--prediction_cache_bytes", 100_000),
+            *("--hedge_after_ms", 50, "--fairness_header", "x-tenant"),
+        ),
+    }
 
 
 def start_floor(launcher: Launcher) -> list[Side]:

@@ -75,6 +75,6 @@ def embedded(case: Case) -> dict[str, float]:
     return _percentiles(microseconds)
 
 
-def _percentiles(taken: list[float]) -> dict[str, float]:
-    p50, p99 = np.percentile(taken[WARMUP:], [50, 99])
+def _percentiles(microseconds: list[float]) -> dict[str, float]:
+    p50, p99 = np.percentile(microseconds[WARMUP:], [50, 99])
     return {"p50": float(p50), "p99": float(p99)}

@@ -90,10 +90,10 @@ def measure(packages: Iterable[Path]) -> Structure:
     return structure
 
 
-def _module(imported: str, known: set[str]) -> str:
+def _module(imported: str, modules: set[str]) -> str:
     """The module that is imported; ``package:name`` is a module of the package, or something that the package has."""
     package, _, name = imported.partition(":")
-    return module if (module := f"{package}.{name}") in known else package
+    return module if (module := f"{package}.{name}") in modules else package
 
 
 def _add(structure: Structure, name: str, text: str) -> None:

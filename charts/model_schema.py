@@ -19,6 +19,78 @@ PATH: Final = Path(__file__).parent / "model" / "values.schema.json"
 
 _TEXTS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
 
+# parts that are those of a pod are checked by the API server
+_OBJECT: Final = {"type": "object"}
+_OBJECTS: Final = {"type": "array", "items": _OBJECT}
+_TEXT: Final = {"type": "string", "minLength": 1}
+_BUNDLE: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "image": _TEXT,
+        "pvc": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {"claimName": _TEXT, "path": {"type": "string"}},
+            "required": ["claimName"],
+        },
+    },
+    "minProperties": 1,
+    "maxProperties": 1,
+}
+_POD: Final = {
+    "bundle": _BUNDLE,
+    "env": _OBJECTS,
+    "envFrom": _OBJECTS,
+    "resources": _OBJECT,
+    "serviceAccountName": _TEXT,
+    "nodeSelector": _TEXTS,
+    "tolerations": _OBJECTS,
+    "volumes": _OBJECTS,
+    "volumeMounts": _OBJECTS,
+    "temporarySize": _TEXT,
+}
+_JOB: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "schedule": _TEXT,
+        "arguments": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        "timeZone": _TEXT,
+        "suspend": {"type": "boolean"},
+        "backoffLimit": {"type": "integer", "minimum": 0},
+        "activeDeadlineSeconds": {"type": "integer", "minimum": 1},
+        "lateAfterHours": {"type": "number", "exclusiveMinimum": 0},
+        **_POD,
+    },
+    "required": ["schedule", "arguments"],
+}
+_TOPIC: Final = {"type": "string", "pattern": "^kafka://[^/]+/[-._a-zA-Z0-9]+$"}
+_WORKER: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "source": _TOPIC,
+        "sink": _TOPIC,
+        "group": _TEXT,
+        "arguments": {"type": "array", "items": {"type": "string"}},
+        "replicas": {"type": "integer", "minimum": 0},
+        "scaling": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "minReplicas": {"type": "integer", "minimum": 0},
+                "maxReplicas": {"type": "integer", "minimum": 1},
+                "lagPerWorker": {"type": "integer", "minimum": 1},
+                "authenticationRef": _TEXT,
+            },
+            "required": ["maxReplicas"],
+        },
+        **_POD,
+    },
+    "required": ["source", "sink"],
+}
+
 
 def schema() -> dict[str, Any]:
     """The schema as JSON Schema, draft 7: with a misspelt field refused, which the API server would drop in silence."""
@@ -43,6 +115,40 @@ def schema() -> dict[str, Any]:
                 "type": "object",
                 "patternProperties": {"^[-._a-zA-Z0-9]+$": {"type": "string", "minLength": 1}},
                 "additionalProperties": False,
+            },
+            "batch": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "jobs": {
+                        "type": "object",
+                        "patternProperties": {"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": _JOB},
+                        "additionalProperties": False,
+                    },
+                    "image": {"type": "string"},
+                    "alerts": {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "properties": {"enabled": {"type": "boolean"}, "labels": _TEXTS},
+                    },
+                },
+            },
+            "stream": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "workers": {
+                        "type": "object",
+                        "patternProperties": {"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": _WORKER},
+                        "additionalProperties": False,
+                    },
+                    "image": {"type": "string"},
+                    "podMonitor": {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "properties": {"enabled": {"type": "boolean"}, "labels": _TEXTS},
+                    },
+                },
             },
             "test": {
                 "type": "object",

@@ -1,7 +1,8 @@
-"""The client that asks while the faults happen: ``python -m benchmarks.chaos.client``, with the order as JSON on stdin.
+"""The client that asks while the faults happen: ``python -m benchmarks.chaos.client FILE``.
 
-It asks in an open loop, at fixed times whatever comes of it; latency is from when a request was due. Without a rate it
-measures the maximum: a fixed number of connections that ask again as soon as they are answered.
+It reads its order from stdin and writes the samples to the file, both as JSON. It asks in an open loop, at fixed times
+whatever comes of it; latency is from when a request was due. Without a rate it measures what a closed loop gets: a
+fixed number of connections that ask again as soon as they are answered.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -22,6 +24,9 @@ NO_ANSWER_S: Final = 5.0
 """A request without an answer after this time counts as unanswered."""
 
 _CONNECTIONS: Final = 64
+
+_MOST_CONNECTIONS: Final = 1000
+"""A request that finds all of them busy waits for one: a client has a pool, too, and this time counts as latency."""
 
 
 class Order(msgspec.Struct):
@@ -70,6 +75,7 @@ class _Client:
     idle: list[http1.Connection] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.pool = asyncio.Semaphore(_MOST_CONNECTIONS)
         head = f"POST {self.order.path} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
         head += f"x-envoy-expected-rq-timeout-ms: {self.order.deadline_ms:.0f}\r\ncontent-length: "
         self.requests = [
@@ -78,7 +84,7 @@ class _Client:
 
     async def ask(self, number: int, due: float) -> None:
         try:
-            async with asyncio.timeout(NO_ANSWER_S):
+            async with asyncio.timeout(NO_ANSWER_S), self.pool:
                 sample = await self._exchange(number, due)
         except (OSError, TimeoutError):
             sample = Sample(due, 1e3 * (time.monotonic() - due), "unanswered")
@@ -86,7 +92,11 @@ class _Client:
 
     async def _exchange(self, number: int, due: float) -> Sample:
         connection = await self._connection()
-        await connection.send(self.requests[number % len(self.requests)])
+        try:
+            await connection.send(self.requests[number % len(self.requests)])
+        except BaseException:
+            connection.abort()
+            raise
         ms = 1e3 * (time.monotonic() - due)
         if not connection.answers:
             return Sample(due, ms, "unanswered")
@@ -139,4 +149,4 @@ async def _run(order: Order) -> list[Sample]:
 
 if __name__ == "__main__":
     task = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
-    sys.stdout.buffer.write(msgspec.json.encode(uvloop.run(_run(task))))
+    Path(sys.argv[1]).write_bytes(msgspec.json.encode(uvloop.run(_run(task))))

@@ -68,6 +68,12 @@ class Verdict:
     failures: list[str]
 
 
+def is_sustained(samples: Sequence[Sample]) -> bool:
+    """Whether at least 99.9 % of the requests were answered with a prediction by their deadline."""
+    in_time = sum(sample.outcome in _ANSWERS and sample.ms <= DEADLINE_MS for sample in samples)
+    return in_time >= _TAIL * len(samples)
+
+
 def judge(scenario: Scenario, measured: Measured) -> Verdict:
     """Hold a scenario's samples against what it allows."""
     samples, records = measured.samples, measured.records

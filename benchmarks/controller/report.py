@@ -46,11 +46,11 @@ class Findings:
         }
 
 
-def show(found: Findings, console: Console) -> None:
+def show(findings: Findings, console: Console) -> None:
     """Print the tables."""
-    table = Table(title=f"{found.idle} rollouts idle, {found.moving} moving; CPU in per cent of one core")
+    table = Table(title=f"{findings.idle} rollouts idle, {findings.moving} moving; CPU in per cent of one core")
     table.add_column("", no_wrap=True)
-    for window in found.windows.values():
+    for window in findings.windows.values():
         table.add_column(window.name, justify="right", no_wrap=True)
     rows: dict[str, Callable[[Window], str]] = {
         "seconds": lambda window: f"{window.seconds:,.0f}",
@@ -72,34 +72,34 @@ def show(found: Findings, console: Console) -> None:
         "CPU of all others here": lambda window: f"{window.strangers_percent:.1f}",
     }
     for name, cell in rows.items():
-        table.add_row(name, *(cell(window) for window in found.windows.values()))
+        table.add_row(name, *(cell(window) for window in findings.windows.values()))
     console.print(table)
     calls = Table(title="API calls of the controller per minute")
     calls.add_column("", no_wrap=True)
-    for window in found.windows.values():
+    for window in findings.windows.values():
         calls.add_column(window.name, justify="right", no_wrap=True)
-    kinds = sorted({kind for window in found.windows.values() for kind in window.calls})
+    kinds = sorted({kind for window in findings.windows.values() for kind in window.calls})
     for kind in kinds:
-        rates = [window.calls[kind] * 60 / window.seconds for window in found.windows.values()]
+        rates = [window.calls[kind] * 60 / window.seconds for window in findings.windows.values()]
         calls.add_row(" ".join(kind), *(f"{rate:,.1f}" if rate else "" for rate in rates))
     console.print(calls)
 
 
-def write(found: Findings, directory: Path) -> None:
+def write(findings: Findings, directory: Path) -> None:
     """Write ``controller.json``."""
     directory.mkdir(parents=True, exist_ok=True)
     content = {
-        "headline": found.headline,
-        "settings": dict(found.settings),
-        "machine": dict(found.machine),
-        "windows": [window.as_json() for window in found.windows.values()],
+        "headline": findings.headline,
+        "settings": dict(findings.settings),
+        "machine": dict(findings.machine),
+        "windows": [window.as_json() for window in findings.windows.values()],
     }
     (directory / "controller.json").write_text(json.dumps(_rounded(content), indent=1) + "\n")
 
 
-def last_line(found: Findings) -> str:
+def last_line(findings: Findings) -> str:
     """One line for machines."""
-    return "controller: " + " ".join(f"{name}={value:g}" for name, value in found.headline.items())
+    return "controller: " + " ".join(f"{name}={value:g}" for name, value in findings.headline.items())
 
 
 def _lag(window: Window, share: float) -> str:

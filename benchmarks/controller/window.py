@@ -114,15 +114,15 @@ class Meter:
         pid: Its process.
         port: Port of its metrics.
         audit: The API server's log of its calls.
-        others: Other processes.
+        processes: Other processes.
         fleet: The rollouts.
     """
 
-    def __init__(self, pid: int, port: int, audit: Path, others: Mapping[str, int], fleet: Fleet) -> None:
+    def __init__(self, pid: int, port: int, audit: Path, processes: Mapping[str, int], fleet: Fleet) -> None:
         self._pid = pid
         self._port = port
         self._audit = audit
-        self._others = others
+        self._others = processes
         self._fleet = fleet
 
     async def scrape(self) -> Scrape:

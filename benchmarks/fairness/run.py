@@ -214,7 +214,12 @@ def _table(rows: list[Row]) -> Table:
 def _write(rows: list[Row], seconds: float, path: Path) -> None:
     settings = {"per_second": PER_SECOND, "seconds": seconds, "rates": RATES, "most": MOST}
     entries = [
-        {"server": row.server, "attack": row.attack, "ratio": row.ratio, "rounds": [_entry(one) for one in row.rounds]}
+        {
+            "server": row.server,
+            "attack": row.attack,
+            "ratio": row.ratio,
+            "rounds": [_entry(result) for result in row.rounds],
+        }
         for row in rows
     ]
     path.write_text(json.dumps({"settings": settings, "machine": cpu.machine(), "rows": entries}))

@@ -121,10 +121,10 @@ class CallConnection(Connection):
 
     def answered(self, stream: int, headers: dict[str, str], *, last: bool) -> None:
         """Headers or trailers have come."""
-        known = self._headers.setdefault(stream, {})
-        known.update(headers)
+        block = self._headers.setdefault(stream, {})
+        block.update(headers)
         if last:
-            self._finish(stream, known)
+            self._finish(stream, block)
 
     def was_reset(self, stream: int, code: int) -> None:
         """The server has given a call up, or needs no more of it after its answer."""

@@ -166,10 +166,10 @@ class Connection(asyncio.Protocol):
         self._buffer += data
         while len(self.answers) < len(self._expected) and self._buffer:
             headless = self._expected[len(self.answers)].headless
-            taken = take(self._buffer, headless)
-            if taken is None:
+            pair = take(self._buffer, headless)
+            if pair is None:
                 return
-            answer, self._buffer = taken
+            answer, self._buffer = pair
             if answer.status >= 200:  # 100 goes before the answer
                 self.answers.append(answer)
         if len(self.answers) == len(self._expected):

@@ -101,14 +101,14 @@ def _other(random: Random) -> bytes:
     return frame(kind, flags, stream, payload if random.random() < 0.8 else choose(random, TOKENS))
 
 
-def _changed(random: Random, one: bytes) -> bytes:
+def _changed(random: Random, content: bytes) -> bytes:
     part = random.random()
     if part < 0.2:  # twice
-        return one + one
+        return content + content
     if part < 0.3:
         return b""
     at = int(random.random() * 9)
-    return one[:at] + bytes((int(random.random() * 256),)) + one[at + 1 :]
+    return content[:at] + bytes((int(random.random() * 256),)) + content[at + 1 :]
 
 
 class Connection(asyncio.Protocol):
@@ -240,10 +240,10 @@ class RawConnection(Connection):
 
     def answered(self, stream: int, headers: dict[str, str], *, last: bool) -> None:
         """Headers or trailers have come."""
-        known = self._streams.setdefault(stream, {})
-        known.update(headers)
+        block = self._streams.setdefault(stream, {})
+        block.update(headers)
         if last:
-            self.outcomes.append(known)
+            self.outcomes.append(block)
 
     def was_reset(self, stream: int, code: int) -> None:
         """The server has given a stream up."""

@@ -54,7 +54,7 @@ class Judge:
         if not 400 <= status < 600:
             return f"status {status}"
         if headless:
-            return "" if any(str(status) == known for known, _ in self.codes.values()) else f"status {status}"
+            return "" if any(str(status) == number for number, _ in self.codes.values()) else f"status {status}"
         try:
             error = json.loads(gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body)
             code, text = error["code"], error["error"]

@@ -71,7 +71,7 @@ def of_transformer() -> Seeds:
     few = [world.good_row(), world.good_row(customer_id="nobody", depth_m=3.25)]
     rows = [*few, world.good_row(customer_id="c2", parts=20, tariff="day")]
     v1 = b"/v1/models/parcels:predict"
-    bodies = [json.dumps({"instances": some}).encode() for some in (rows[:1], rows, few)]
+    bodies = [json.dumps({"instances": instances}).encode() for instances in (rows[:1], rows, few)]
     unusual = [world.good_row(depot_id=depot) for depot in (world.STANDING_DEPOT, world.STALE_DEPOT, 77)]
     bodies += [json.dumps({"instances": [row]}).encode() for row in unusual]
     requests = [Request(b"POST", v1, JSON, body) for body in bodies]
@@ -97,8 +97,8 @@ def of_predictor(bundle: Bundle) -> Seeds:
     requests = _oip(message, path + b"/infer") + _oip(message, path + b"/versions/1/infer") + _asked(path, path)
     requests += [Request(b"POST", b"/v2/repository/index", JSON, body) for body in (b"", b"{}", b'{"ready":true}')]
     requests += [
-        Request(b"POST", f"/v2/repository/models/{other}/{verb}".encode(), JSON, b'{"parameters":{}}')
-        for other in ("nobody", "..%2f..%2fetc")
+        Request(b"POST", f"/v2/repository/models/{model}/{verb}".encode(), JSON, b'{"parameters":{}}')
+        for model in ("nobody", "..%2f..%2fetc")
         for verb in ("load", "unload")
     ]
     return Seeds((*_inferences(requests), *requests), _calls(message, name.encode(), b"1"))
@@ -107,7 +107,7 @@ def of_predictor(bundle: Bundle) -> Seeds:
 def _feedback() -> list[Request]:
     """What turned out to be true about predictions, whichever they are."""
     items = [{"prediction_id": f"{row:016x}-1", "row": row, "truth": 61.5 + row} for row in range(3)]
-    bodies = [json.dumps({"feedback": some}).encode() for some in (items[:1], items)]
+    bodies = [json.dumps({"feedback": feedback}).encode() for feedback in (items[:1], items)]
     return [Request(b"POST", b"/v1/models/parcels:feedback", JSON, body) for body in bodies]
 
 

@@ -68,7 +68,7 @@ def _cache_and_log_flags(work: Path, store: str) -> tuple[object, ...]:
 
 
 def _target(
-    name: str, bundle: Bundle, asked: seeds.Seeds, tally: Tally, work: Path, flags: tuple[object, ...], port: int
+    name: str, bundle: Bundle, requests: seeds.Seeds, tally: Tally, work: Path, flags: tuple[object, ...], port: int
 ) -> Target:
     grpc_port = free_port()
     ports = ("--http_port", port, "--grpc_port", grpc_port)
@@ -78,7 +78,7 @@ def _target(
         port,
         grpc_port,
         work / f"{name}.log",
-        asked,
+        requests,
         documented(name),
         tally,
         {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", REFRESH_TOKEN_VARIABLE: seeds.TOKEN},

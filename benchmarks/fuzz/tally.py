@@ -61,7 +61,7 @@ class Tally(msgspec.Struct):
         counts = self.answers.setdefault(surface, {})
         counts[answer] = counts.get(answer, 0) + 1
 
-    def report(self, kind: str, server: str, what: str, cases: list[tuple[str, bytes]]) -> None:
+    def report(self, kind: str, server: str, fault: str, cases: list[tuple[str, bytes]]) -> None:
         """Count something that must not be, and keep the first few cases of it."""
         if kind == "death":
             self.deaths += 1
@@ -69,12 +69,12 @@ class Tally(msgspec.Struct):
             self.hangs += 1
         else:
             self.undocumented += 1
-        for known in self.findings:
-            if (known.kind, known.server, known.what) == (kind, server, what):
-                finding = known
+        for entry in self.findings:
+            if (entry.kind, entry.server, entry.what) == (kind, server, fault):
+                finding = entry
                 break
         else:
-            finding = Finding(kind, server, what)
+            finding = Finding(kind, server, fault)
             self.findings.append(finding)
         finding.count += 1
         if len(finding.cases) < EXAMPLES or (kind == "death" and finding.count <= EXAMPLES):

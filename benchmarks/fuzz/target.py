@@ -95,8 +95,8 @@ class Target:
             if self.running.poll() is None and await self.answers(HANG_S):
                 return
             code = self.running.poll()
-            what = "a port does not answer any more" if code is None else f"the process ended with {code}"
-            self.tally.report("death", self.name, what, suspects)
+            fault = "a port does not answer any more" if code is None else f"the process ended with {code}"
+            self.tally.report("death", self.name, fault, suspects)
             self.stop()
             await self.start()
 

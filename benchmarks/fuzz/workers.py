@@ -66,11 +66,11 @@ async def _exchange(
     rest = cases[len(answers) :]
     if rest and not (answers and answers[-1].closes):
         # framed as they are, all of them must be answered
-        what = "no answer" if hangs else "the connection ends without an answer"
+        outcome = "no answer" if hangs else "the connection ends without an answer"
         connection.abort()
         await target.revive()
-        target.tally.answered(surface, what)
-        target.tally.report("hang" if hangs else "undocumented", target.name, what, [(rest[0].name, rest[0].sent)])
+        target.tally.answered(surface, outcome)
+        target.tally.report("hang" if hangs else "undocumented", target.name, outcome, [(rest[0].name, rest[0].sent)])
         rest = rest[1:]
     del target.in_flight[connection]
     return rest
@@ -187,8 +187,8 @@ async def _take_outcomes(target: Target, surface: str, connection: grpc.CallConn
         del connection.pending[stream]
         await target.revive()
         target.tally.answered(surface, "closed")
-        what = f"the connection ends without an answer, GOAWAY {connection.goaway}"
-        target.tally.report("undocumented", target.name, what, [(case.name, case.frames(1))])
+        fault = f"the connection ends without an answer, GOAWAY {connection.goaway}"
+        target.tally.report("undocumented", target.name, fault, [(case.name, case.frames(1))])
     return not connection.closed
 
 

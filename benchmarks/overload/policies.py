@@ -91,15 +91,15 @@ class Policy:
             return False
         return not self.by_deadline or self.pace.batch_s + waiting * self.pace.row_s <= remaining_s
 
-    def answered(self, sample: Sample, waiting: int, left: float) -> None:
+    def answered(self, sample: Sample, waiting: int, departure: float) -> None:
         """A batch is answered.
 
         Args:
             sample: What it shows.
             waiting: Rows that wait.
-            left: When it left the queue.
+            departure: When it left the queue.
         """
-        self.pace.answered(sample.rows, waiting, left, sample.now)
+        self.pace.answered(sample.rows, waiting, departure, sample.now)
         self.limit = self.adapt(self.limit, sample)
 
 

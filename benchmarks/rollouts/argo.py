@@ -70,10 +70,10 @@ class Argo(Tally):
         failed = (measured & (rate < self._failure)) | (self._errors >= _ERRORS)
         unclear = measured & ~failed & (rate < self._success)
         complete = ~unclear & (self._measured >= self._count)
-        self.end(now, np.where(failed, ROLLED_BACK, np.where(complete, PROMOTED, UNDECIDED)), held=unclear)
+        self.end(now, np.where(failed, ROLLED_BACK, np.where(complete, PROMOTED, UNDECIDED)), hold=unclear)
 
-    def keep(self, kept: Bools) -> None:
+    def keep(self, mask: Bools) -> None:
         """Go on with these rollouts only."""
-        super().keep(kept)
+        super().keep(mask)
         for name in ("_due", "_window", "_errors", "_measured"):
-            setattr(self, name, getattr(self, name)[kept])
+            setattr(self, name, getattr(self, name)[mask])

@@ -75,9 +75,9 @@ _THROUGH = (PROMOTED, TAKEN_BACK)
 _MAIN_WEIGHT = 10
 
 
-def headline(found: Sequence[Found]) -> dict[str, float]:
+def headline(results: Sequence[Found]) -> dict[str, float]:
     """The figures of the last line: the worst main scenario, by the adverse end of its interval."""
-    main = [result for result in found if result.scenario.main]
+    main = [result for result in results if result.scenario.main]
     good = [result for result in main if result.scenario.truth == "good"]
     bad = [result for result in main if result.scenario.truth == "bad"]
     lit = [result for result in good if not result.scenario.dark]
@@ -96,19 +96,19 @@ def headline(found: Sequence[Found]) -> dict[str, float]:
         "latency_vs_quantile": max(
             (result.vs_quantile[2] for result in main if result.vs_quantile is not None), default=float("inf")
         ),
-        "outage_rollbacks": sum(_owed_to_outage(result) for result in found if result.scenario.truth == "good"),
+        "outage_rollbacks": sum(_owed_to_outage(result) for result in results if result.scenario.truth == "good"),
         "drift_false_rollback": max((_upper(result, *_BACK) for result in drifted["good"]), default=1.0),
         "drift_detected": min((_lower(result, ROLLED_BACK) for result in drifted["bad"]), default=0.0),
     }
 
 
-def outside(found: Sequence[Found]) -> list[str]:
+def outside(results: Sequence[Found]) -> list[str]:
     """The worst results that the last line omits, at the weights of the last line."""
     lines = []
     for truth, outcome in (("good", "good canaries rolled back"), ("bad", "bad canaries promoted")):
         left_out = [
             (wrong, result.scenario.name)
-            for result in found
+            for result in results
             if result.scenario.truth == truth
             and not result.scenario.main
             and max(step.weight for step in result.scenario.case.schedule.steps) <= _MAIN_WEIGHT
@@ -120,27 +120,27 @@ def outside(found: Sequence[Found]) -> list[str]:
     return lines
 
 
-def last_line(found: Sequence[Found]) -> str:
+def last_line(results: Sequence[Found]) -> str:
     """One line for machines."""
-    figures = headline(found)
+    figures = headline(results)
     shown = {name: f"{value:.2f}" if "_vs_" in name else f"{value:.4f}" for name, value in figures.items()}
     shown["outage_rollbacks"] = f"{figures['outage_rollbacks']:.0f}"
     return "sim: " + " ".join(f"{name}={value}" for name, value in shown.items())
 
 
-def _owed_to_outage(found: Found) -> int:
+def _owed_to_outage(result: Found) -> int:
     """Good canaries that were rolled back at a sample without counts, or in a rollout without any counts."""
-    if not found.scenario.outage:
+    if not result.scenario.outage:
         return 0
-    return found.engine.count(*_BACK) if found.scenario.dark else int(found.engine.unseen.sum())
+    return result.engine.count(*_BACK) if result.scenario.dark else int(result.engine.unseen.sum())
 
 
-def _upper(found: Found, *how: int) -> float:
-    return wilson(found.engine.count(*how), len(found.engine))[1]
+def _upper(result: Found, *how: int) -> float:
+    return wilson(result.engine.count(*how), len(result.engine))[1]
 
 
-def _lower(found: Found, *how: int) -> float:
-    return wilson(found.engine.count(*how), len(found.engine))[0]
+def _lower(result: Found, *how: int) -> float:
+    return wilson(result.engine.count(*how), len(result.engine))[0]
 
 
 def _numbers(outcomes: Outcomes) -> dict[str, Any]:

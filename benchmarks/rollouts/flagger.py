@@ -53,7 +53,7 @@ class Flagger(Tally):
         back, on = self._failed >= self._threshold, self._passed >= self._checks
         self.end(now, np.where(back, ROLLED_BACK, np.where(on, PROMOTED, UNDECIDED)))
 
-    def keep(self, kept: Bools) -> None:
+    def keep(self, mask: Bools) -> None:
         """Go on with these rollouts only."""
-        super().keep(kept)
-        self._window, self._failed, self._passed = self._window[kept], self._failed[kept], self._passed[kept]
+        super().keep(mask)
+        self._window, self._failed, self._passed = self._window[mask], self._failed[mask], self._passed[mask]

@@ -30,7 +30,7 @@ COLOURS = {
 _SHOWN = ("flagger-1", "flagger-5", "argo", "argo-unclear")
 
 
-def show(found: Sequence[Found], console: Console) -> None:
+def show(results: Sequence[Found], console: Console) -> None:
     """Print the table."""
     table = Table(
         title="Ends of rollouts in per cent (baking: taken back while it baked); canary requests and minutes "
@@ -43,7 +43,7 @@ def show(found: Sequence[Found], console: Console) -> None:
     for heading in (*headings, *_SHOWN):
         table.add_column(heading, justify="right", no_wrap=True)
     previous = None
-    for result in found:
+    for result in results:
         if previous not in (None, result.scenario.group):
             table.add_section()
         previous = result.scenario.group
@@ -51,18 +51,18 @@ def show(found: Sequence[Found], console: Console) -> None:
     console.print(table)
 
 
-def _cells(found: Found) -> list[str]:
-    engine = found.engine
+def _cells(result: Found) -> list[str]:
+    engine = result.engine
     shares = [f"{engine.share(how):.2%}"[:-1] for how in (PROMOTED, ROLLED_BACK, TAKEN_BACK, UNDECIDED)]
-    cost = found.vs_sprt or found.vs_quantile
+    cost = result.vs_sprt or result.vs_quantile
     decided = engine.ended != UNDECIDED
     minutes: list[str] = []
     for values, unit in ((engine.requests, 1.0), (engine.seconds, 60.0)):
         ends = np.quantile(values[decided] / unit, [0.5, 0.9]) if decided.any() else []
         minutes += [f"{end:,.0f}" for end in ends] or ["", ""]
-    wrong = [found.wrong(found.others[rule]) if rule in found.others else None for rule in _SHOWN]
+    wrong = [result.wrong(result.others[rule]) if rule in result.others else None for rule in _SHOWN]
     return [
-        f"{found.scenario.name}{' *' if found.scenario.main else ''}",
+        f"{result.scenario.name}{' *' if result.scenario.main else ''}",
         *shares,
         f"{cost[0]:.2f}" if cost else "",
         *minutes,
@@ -70,26 +70,26 @@ def _cells(found: Found) -> list[str]:
     ]
 
 
-def write(found: Sequence[Found], directory: Path, machine: Mapping[str, object]) -> None:
+def write(results: Sequence[Found], directory: Path, machine: Mapping[str, object]) -> None:
     """Write ``rollouts.json``, ``rollouts.png`` and ``rollouts-cost.png``."""
     directory.mkdir(parents=True, exist_ok=True)
     content = {
-        "headline": headline(found),
+        "headline": headline(results),
         "settings": {"requests_per_second": PER_SECOND, "interval_s": INTERVAL, "horizon_s": HORIZON},
         "machine": dict(machine),
-        "scenarios": [result.as_json() for result in found],
+        "scenarios": [result.as_json() for result in results],
     }
     text = json.dumps(_plain(content), indent=1, allow_nan=False)
     (directory / "rollouts.json").write_text(text + "\n")
-    _plot_wrong(found, directory / "rollouts.png")
-    _plot_cost(found, directory / "rollouts-cost.png")
+    _plot_wrong(results, directory / "rollouts.png")
+    _plot_cost(results, directory / "rollouts-cost.png")
 
 
-def _plot_wrong(found: Sequence[Found], path: Path) -> None:
+def _plot_wrong(results: Sequence[Found], path: Path) -> None:
     """Wrong decisions by rule, of what should be promoted and of what should not."""
     figure, axes = plt.subplots(1, 2, figsize=(15, 11), layout="constrained")
     for at, (truth, title) in enumerate((("good", "good canaries rolled back"), ("bad", "bad canaries promoted"))):
-        rows = [result for result in found if result.scenario.truth == truth and "argo" in result.others]
+        rows = [result for result in results if result.scenario.truth == truth and "argo" in result.others]
         names = [result.scenario.name for result in rows]
         for offset, (rule, colour) in enumerate(COLOURS.items()):
             if rule == "argo-early":
@@ -113,9 +113,9 @@ def _plot_wrong(found: Sequence[Found], path: Path) -> None:
 _LEAST = 1e-5
 
 
-def _plot_cost(found: Sequence[Found], path: Path) -> None:
+def _plot_cost(results: Sequence[Found], path: Path) -> None:
     """What a decision takes: requests over those of the SPRT, and minutes."""
-    rows = [result for result in found if result.vs_sprt is not None]
+    rows = [result for result in results if result.vs_sprt is not None]
     figure, (cost, time) = plt.subplots(1, 2, figsize=(15, 9), layout="constrained")
     for at, result in enumerate(rows):
         ratio, low, high = result.vs_sprt or (0.0, 0.0, 0.0)

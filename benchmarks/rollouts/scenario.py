@@ -190,12 +190,12 @@ def _truth(ratio: float) -> Truth:
 
 
 def _each(
-    group: str, ratios: Sequence[float], what: str, main: bool = True, **given: Unpack[_Given]
+    group: str, ratios: Sequence[float], prefix: str, main: bool = True, **options: Unpack[_Given]
 ) -> Iterator[Scenario]:
     """One scenario for each ratio, at 0.5 % errors and weight 10."""
     for ratio in ratios:
-        case = _case(0.005, ratio, **given)
-        title = f"{what}, errors ×{ratio:g}" if what else f"errors ×{ratio:g}"
+        case = _case(0.005, ratio, **options)
+        title = f"{prefix}, errors ×{ratio:g}" if prefix else f"errors ×{ratio:g}"
         yield Scenario(group, title, _truth(ratio), case, ratio, main and ratio != 1.5, margin=ratio == 2.0)
 
 

@@ -47,7 +47,7 @@ class Sprt(Tally):
             now, np.where(self._log >= self._high, ROLLED_BACK, np.where(self._log <= self._low, PROMOTED, UNDECIDED))
         )
 
-    def keep(self, kept: Bools) -> None:
+    def keep(self, mask: Bools) -> None:
         """Go on with these rollouts only."""
-        super().keep(kept)
-        self._log = self._log[kept]
+        super().keep(mask)
+        self._log = self._log[mask]

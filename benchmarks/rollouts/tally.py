@@ -34,17 +34,17 @@ class Tally:
         self._requests += requests
         self._samples += samples
 
-    def end(self, now: float, how: npt.NDArray[np.int_], *, held: Bools | None = None) -> None:
+    def end(self, now: float, how: npt.NDArray[np.int_], *, hold: Bools | None = None) -> None:
         """Some rollouts end.
 
         Args:
             now: Seconds since the first weight.
             how: How they end; those that are undecided go on.
-            held: Those that end undecided, waiting for a person.
+            hold: Those that end undecided, waiting for a person.
         """
         over = self._running & (how != UNDECIDED)
-        if held is not None:
-            over |= self._running & held
+        if hold is not None:
+            over |= self._running & hold
         if not over.any():
             return
         index = self._index[over]
@@ -54,11 +54,11 @@ class Tally:
         self.outcomes.samples[index] = self._samples[over]
         self._running = self._running & ~over
 
-    def keep(self, kept: Bools) -> None:
+    def keep(self, mask: Bools) -> None:
         """Go on with these rollouts only."""
         for name in ("_index", "_running", "_requests", "_samples"):
-            setattr(self, name, getattr(self, name)[kept])
+            setattr(self, name, getattr(self, name)[mask])
 
     def give_up(self, now: float) -> None:
         """The simulation ends; what has not been decided stays so."""
-        self.end(now, np.zeros(len(self._running), np.int_), held=self._running)
+        self.end(now, np.zeros(len(self._running), np.int_), hold=self._running)

@@ -16,6 +16,7 @@ from tandem_cli.commands.materialize import materialize_package
 from tandem_cli.commands.parity import compare_modes
 from tandem_cli.commands.predict import predict_table
 from tandem_cli.commands.render import print_crd, render_rollouts
+from tandem_cli.commands.snapshot import write_features
 from tandem_cli.commands.stream import stream_model
 from tandem_cli.commands.up import serve_package
 from tandem_cli.errors import ErrorPrintingGroup
@@ -50,6 +51,7 @@ app.command("init")(init_package)
 app.command("check")(check_package)
 app.command("materialize")(materialize_package)
 app.command("parity")(compare_modes)
+app.command("snapshot")(write_features)
 app.command("register")(registry.register)
 app.command("leaks")(report_leaks)
 app.command("predict")(predict_table)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import typer
@@ -19,6 +19,10 @@ from tandem_cli.output import Console
 
 if TYPE_CHECKING:
     from tandem_offline.batch import BatchPlan, BatchSummary, Estimate
+
+
+_DAYS: Final = {"yesterday": timedelta(days=1), "today": timedelta()}
+"""Words for the times at which days begin, in UTC: how long before the current day each is."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ def read_selection(
     Raises:
         typer.BadParameter: if not one of them is asked for, or a time is none.
     """
+    # both ends of a range of yesterday and today belong to one day, also at midnight
+    now = datetime.now(UTC)
     if (range_ is not None) + latest + (spine is not None) != 1:
         raise typer.BadParameter("give one of --range, --latest and --spine")
     if as_of is not None and not latest:
@@ -68,14 +74,14 @@ def read_selection(
     if spine is not None:
         return Selection(spine=spine.resolve())
     if range_ is not None:
-        start, end = (_moment(text, "--range") for text in range_)
+        start, end = (_day_or_moment(text, "--range", now) for text in range_)
         return Selection(start, end)
     if as_of is None and is_named:
         raise typer.BadParameter(
             "with --latest also needs --as-of, or the run would be another one when it is continued",
             param_hint="--run-id",
         )
-    return Selection(as_of=datetime.now(UTC) if as_of is None else _moment(as_of, "--as-of"))
+    return Selection(as_of=now if as_of is None else _day_or_moment(as_of, "--as-of", now))
 
 
 def read_tables(bundle: Bundle, package: Path | None, tables: Sequence[str]) -> dict[str, Source]:
@@ -195,6 +201,12 @@ def print_summary(console: Console, document: Mapping[str, Any]) -> None:
         codes = ", ".join(f"{count:,} {code}" for code, count in sorted(document["errors"].items()))
         text += f"; without a prediction: {codes}" if codes else ""
     console.print(text, highlight=False, soft_wrap=True)
+
+
+def _day_or_moment(text: str, option: str, now: datetime) -> datetime:
+    if text in _DAYS:
+        return now.replace(hour=0, minute=0, second=0, microsecond=0) - _DAYS[text]
+    return _moment(text, option)
 
 
 def _moment(text: str, option: str) -> datetime:

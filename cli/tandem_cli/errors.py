@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from tandem import BundleError, DefinitionError, StoreError, TandemError
+from tandem.errors import SnapshotError
 from tandem_cli.output import Console
 from tandem_rollout.api.fields import InvalidSpecError
 
@@ -35,6 +36,7 @@ _HINTS: dict[type[TandemError], str] = {
     DefinitionError: "correct the model package and run `tandem check` on it",
     BundleError: "write the bundle again, or get an undamaged copy",
     InvalidSpecError: "correct the manifest",
+    SnapshotError: "build it with `tandem snapshot`, or get an undamaged copy",
     StoreError: "check that the online store runs, and that --store names it",
 }
 """Hints for errors of the packages below, which know nothing of the command line."""

@@ -106,22 +106,26 @@ def _show(progress: Progress, task: TaskID, summary: RunSummary) -> None:
 
 
 class _Rate(ProgressColumn):
-    """Rows per second."""
+    """Rows per second, or what else is counted."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
 
     def render(self, task: Task) -> Text:
         """The rate of a task; nothing before there is one."""
         rate = task.finished_speed or task.speed
-        return Text("" if rate is None else f"{rate:,.0f} rows/s")
+        return Text("" if rate is None else f"{rate:,.0f} {self._unit}/s")
 
 
-def row_progress(console: Console) -> Progress:
-    """A progress bar that counts rows; shown on terminals only."""
+def row_progress(console: Console, unit: str = "rows") -> Progress:
+    """A progress bar that counts rows, or what else the unit says; shown on terminals only."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("rows"),
-        _Rate(),
+        TextColumn(unit),
+        _Rate(unit),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from tandem import Bundle
 from tandem_cli.__main__ import app
+from tandem_cli.batch import read_selection
 
 DAY = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -93,12 +94,23 @@ def test_a_plan(bundle: Bundle, package: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_yesterday_is_the_last_whole_day_in_utc() -> None:
+    before = datetime.now(UTC)
+    selection = read_selection(("yesterday", "today"), latest=False, as_of=None, spine=None, is_named=False)
+    newest = read_selection(None, latest=True, as_of="today", spine=None, is_named=True)
+    assert selection.start is not None and selection.end is not None and newest.as_of is not None
+    assert selection.end - selection.start == timedelta(days=1)
+    for midnight in (selection.end, newest.as_of):
+        assert midnight.time() == time() and midnight.tzinfo is UTC
+        assert midnight.date() in (before.date(), datetime.now(UTC).date())
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
         ((), "give one of --range, --latest and --spine"),
         (("--latest", "--range", "2026-05-01", "2026-05-02"), "give one of --range, --latest and --spine"),
-        (("--range", "yesterday", "today"), "'yesterday' is not a time"),
+        (("--range", "yesterday", "tomorrow"), "'tomorrow' is not a time"),
         (("--range", "2026-05-01", "2026-05-02", "--as-of", "2026-05-02"), "is for --latest only"),
         (("--latest", "--run-id", "r"), "with --latest also needs --as-of"),
         (("--latest", "--table", "load"), "load is not NAME=VALUE"),

@@ -92,9 +92,9 @@ def test_check_finds_no_bit_and_then_one(log: Path, bundles: tuple[Bundle, Bundl
     assert json.loads(result.stdout) | {"columns": {}} == {
         "rows": ROWS, "rows_differing": 0, "bits": 0, "columns": {}, "skipped": 0,
     }  # fmt: skip
-    other = tandem("log", "check", bundles[1].path, log, "-o", "json")
-    assert other.exit_code == 1, "it has no predictions of this version"
-    assert json.loads(other.stdout)["skipped"] == ROWS
+    other_version = tandem("log", "check", bundles[1].path, log, "-o", "json")
+    assert other_version.exit_code == 1, "it has no predictions of this version"
+    assert json.loads(other_version.stdout)["skipped"] == ROWS
 
 
 def test_replay_compares_with_another_version(log: Path, bundles: tuple[Bundle, Bundle]) -> None:
@@ -102,9 +102,9 @@ def test_replay_compares_with_another_version(log: Path, bundles: tuple[Bundle, 
     assert (same["rows"], same["largest_difference"] < 1e-3) == (ROWS, True)
     result = tandem("log", "replay", log, "--against", bundles[1].path, "-o", "json")
     assert result.exit_code == 0, result.output
-    other = json.loads(result.stdout)
-    assert other["differing"] == ROWS
-    assert other["mean_replayed"] == pytest.approx(2 * other["mean_logged"], rel=1e-3)
+    comparison = json.loads(result.stdout)
+    assert comparison["differing"] == ROWS
+    assert comparison["mean_replayed"] == pytest.approx(2 * comparison["mean_logged"], rel=1e-3)
 
 
 def test_a_log_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:

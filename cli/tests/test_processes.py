@@ -113,8 +113,8 @@ def test_a_program_that_does_not_exist_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", ["Address already in use", "anything else"])
 def test_a_taken_port_is_recognised_whatever_the_log_says(tmp_path: Path, words: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        taken = server.getsockname()[1]
-        child = processes.start("worker", ["sh", "-c", f"echo {words}; exit 3"], log=tmp_path / "log", ports=[taken])
+        port = server.getsockname()[1]
+        child = processes.start("worker", ["sh", "-c", f"echo {words}; exit 3"], log=tmp_path / "log", ports=[port])
         child.process.wait()
         with pytest.raises(ChildDied) as caught:
             child.check()

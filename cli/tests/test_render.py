@@ -29,7 +29,7 @@ def test_all_rollouts_of_files_and_of_stdin() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         (GOOD, "a: [1", "not valid YAML"),
         (GOOD, "", "contains no InferenceRollout"),
@@ -43,13 +43,13 @@ def test_all_rollouts_of_files_and_of_stdin() -> None:
         ('"}}', '"}, template: {spec: {transformer: null}}}', "spec.template.spec.transformer: must be a map"),
     ],
 )
-def test_manifests_that_make_no_sense(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_manifests_that_make_no_sense(tmp_path: Path, old: str, new: str, message: str) -> None:
     file = tmp_path / "rollout.yaml"
     file.write_text(GOOD.replace(old, new))
     result = CliRunner().invoke(app, ["render", str(file)])
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"error: {file}: ")
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

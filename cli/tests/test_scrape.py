@@ -45,15 +45,15 @@ def test_a_quantile_lies_in_the_bucket_of_the_observation_at_its_rank(observed: 
 
 
 @given(seconds.filter(bool), st.floats(0, 1), st.floats(0, 1))
-def test_quantiles_ascend(observed: list[float], one: float, other: float) -> None:
+def test_quantiles_ascend(observed: list[float], level: float, other_level: float) -> None:
     histogram = scrape.parse(exposition(observed)).seconds["lookup"]
-    assert histogram.quantile(min(one, other)) <= histogram.quantile(max(one, other))
+    assert histogram.quantile(min(level, other_level)) <= histogram.quantile(max(level, other_level))
 
 
 @given(seconds, seconds)
-def test_scrapes_of_several_processes_add_up(one: list[float], other: list[float]) -> None:
-    together = scrape.parse(exposition(one, {"200": 3})) + scrape.parse(exposition(other, {"200": 2, "503": 1}))
-    assert together.seconds.get("lookup", scrape.StageHistogram()).count == len(one) + len(other)
+def test_scrapes_of_several_processes_add_up(first: list[float], second: list[float]) -> None:
+    together = scrape.parse(exposition(first, {"200": 3})) + scrape.parse(exposition(second, {"200": 2, "503": 1}))
+    assert together.seconds.get("lookup", scrape.StageHistogram()).count == len(first) + len(second)
     assert dict(together.codes) == {"200": 5, "503": 1}
     assert together.errors == 1
 

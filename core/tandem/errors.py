@@ -5,6 +5,7 @@ TandemError
 ├── BundleError            a bundle is corrupt, truncated, foreign, or does not fit this image
 ├── LogError               a prediction log cannot be read, or lacks what is asked of it
 ├── StoreError             an online store cannot be written or read
+│   ├── SnapshotError      a snapshot is damaged, or has other feature views
 │   └── UnreadableRows     some of the rows that it holds cannot be read
 ├── StateError             the state of a view's windows cannot be read, or is of another definition
 └── RequestError           an error in the answer to a client, with a status and a code
@@ -48,6 +49,10 @@ class LogError(TandemError):
 
 class StoreError(TandemError):
     """An online store refused a read or a write."""
+
+
+class SnapshotError(StoreError):
+    """A snapshot cannot be read or written; the message says which file and why."""
 
 
 class UnreadableRows(StoreError):

@@ -138,6 +138,11 @@ class FeatureView(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
     @property
+    def is_answerable(self) -> bool:
+        """Whether something stands for every row of which nothing is known: defaults, or the simpler model."""
+        return self.has_defaults or self.fallback == "model"
+
+    @property
     def window_definition(self) -> bytes:
         """What is computed of events, as it counts in checksums; empty for a view without a window."""
         statistics = [feature.statistic for feature in self.features]

@@ -10,6 +10,7 @@ import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -20,10 +21,15 @@ from tandem.archives import read_arrays
 from tandem.comparison import first_difference
 from tandem.dtypes import Columns
 from tandem.errors import BundleError, DefinitionError
+from tandem.features import ViewUse
 from tandem.inputs import Inputs, Tensors
 from tandem.model import Model
-from tandem.packed_rows import ViewColumns
+from tandem.packed_rows import RowLayout, ViewColumns
 from tandem.pipeline import Pipeline
+from tandem.single_row import SingleRow
+
+MOST_SINGLE_ROWS = 8
+"""Rows that are taken alone when a model is loaded; their vectors cost tens of microseconds each."""
 
 MAX_UNPACKED_BYTES = 256 * 2**20
 """Most bytes that the golden rows of a bundle may have in memory."""
@@ -131,6 +137,41 @@ def replay_vectors(pipeline: Pipeline, golden: Golden) -> None:
         difference = first_difference(column, golden.answers[name])
         if difference:
             raise BundleError(f"golden replay: {name!r} of the answer differs from training in row {difference[0]}")
+
+
+def replay_single_rows(single: SingleRow, golden: Golden, model: Model) -> None:
+    """Prove that rows have the golden vectors one by one too, bit for bit; those that are not usual ones are left out.
+
+    Args:
+        single: Of the pipeline.
+        golden: Golden rows with their inputs, of which the first few are taken.
+        model: The model.
+
+    Raises:
+        BundleError: naming tensor and row.
+    """
+    inputs = golden.known_inputs.take(slice(0, MOST_SINGLE_ROWS))
+    fields = [[_sent(value) for value in column.tolist()] for column in inputs.request.values()]
+    stored = [_stored(use, view) for use, view in zip(model.views, inputs.views, strict=True)]
+    moments = inputs.as_of.astype(np.int64).tolist()
+    for row, (values, moment) in enumerate(zip(zip(*fields, strict=True), moments, strict=True)):
+        result = single.tensors(values, [rows[row] for rows in stored], moment)
+        for name, tensor in result[0].items() if result is not None else ():
+            if first_difference(tensor, golden.vectors[name][row : row + 1]):
+                raise BundleError(f"golden replay: tensor {name!r} differs from training in row {row}, taken alone")
+
+
+def _sent(value: Any) -> Any:
+    """A value of a request as a client sends it."""
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+
+
+def _stored(use: ViewUse, view: ViewColumns) -> list[bytes | None]:
+    """Rows as a store has them."""
+    has_row = ~np.isnat(view.event_time)
+    rows = view.take(has_row)
+    packed = iter(RowLayout(use.view).pack(rows.columns, rows.event_time, rows.nulls))
+    return [next(packed) if is_stored else None for is_stored in has_row.tolist()]
 
 
 def make_golden(pipeline: Pipeline, inputs: Inputs, outputs: Tensors) -> Golden:

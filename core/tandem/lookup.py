@@ -32,6 +32,11 @@ class LookupPlan:
         # several views often have the same entity, whose keys are encoded once
         self._serving_keys = {use.serving_keys for use in uses}
 
+    @property
+    def is_answerable(self) -> bool:
+        """Whether every request can be answered without the store."""
+        return all(use.view.is_answerable for use in self.uses)
+
     def keys(self, request: Mapping[str, Column]) -> list[bytes]:
         """Store keys, view after view, of the rows whose serving-key columns are given."""
         keys: list[bytes] = []
@@ -92,8 +97,7 @@ def _unpack_known(
         known = recall(keys[at]) if use.view.keeps_rows else None
         rows[at], age_s[at] = known if known is not None and known[1] <= limit_s else (None, np.inf)
     # an operator must see what is wrong with the store, unless the request can be answered all the same
-    is_answerable = use.view.has_defaults or use.view.fallback == "model"
-    if values is not None and np.isinf(age_s).any() and not is_answerable:
+    if values is not None and np.isinf(age_s).any() and not use.view.is_answerable:
         return _unpack(use, layout, values)
     view = layout.unpack(rows)
     view.outage = Outage("unavailable" if values is None else "unreadable", age_s)

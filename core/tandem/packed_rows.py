@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -74,6 +74,22 @@ class ViewColumns:
         )
 
 
+class Block(NamedTuple):
+    """Neighbouring features of one type in the packed row.
+
+    Attributes:
+        names: Names of the features.
+        type: Their type.
+        start: First byte.
+        stop: Byte after the last one.
+    """
+
+    names: tuple[str, ...]
+    type: FieldType
+    start: int
+    stop: int
+
+
 class RowLayout:
     """Packs and unpacks the rows of one feature view; the format is in the module's text."""
 
@@ -104,6 +120,16 @@ class RowLayout:
         self._strings = [feature.name for feature in view.features if feature.type == "string"]
         # zeros: any value will do, as the absent rows are masked by their event time
         self._missing = bytes(self._size)
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The parts of a row's fixed values, in their order."""
+        fields: Mapping[str, Any] = self._fixed.fields or {}
+        blocks = []
+        for number, (type_, names) in enumerate(_blocks(self.view.features)):
+            dtype, start = fields[f"block {number}"][:2]
+            blocks.append(Block(names, type_, start, start + dtype.itemsize))
+        return blocks
 
     @cached_property
     def key_prefix(self) -> bytes:

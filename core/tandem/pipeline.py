@@ -33,6 +33,9 @@ class Pipeline:
         model: The declaration.
         signature: Order and types of the model's tensors.
         state: Fitted state by the name of the transform or post-processing step.
+
+    Attributes:
+        assembly: What makes the input tensors, in the order of the signature.
     """
 
     def __init__(self, model: Model, signature: Signature, state: Mapping[str, State]) -> None:
@@ -43,14 +46,14 @@ class Pipeline:
         self._masks = tuple(model.masks.items())
         # only those that something reads: most views' ages are never asked for
         self._wanted_ages = self._ages()
-        self._on_demand = [_Step(transform, {}) for transform in model.on_demand]
+        self._on_demand = [Step(transform, {}) for transform in model.on_demand]
         self._model_dependent = [
-            _Step(transform, self.state.get(transform.name, {})) for transform in model.model_dependent
+            Step(transform, self.state.get(transform.name, {})) for transform in model.model_dependent
         ]
         self._postprocess = [
-            _Step(transform, self.state.get(transform.name, {})) for transform in model.ordered_postprocess
+            Step(transform, self.state.get(transform.name, {})) for transform in model.ordered_postprocess
         ]
-        self._assembly = [Assembly(tensor) for tensor in signature.inputs]
+        self.assembly = tuple(Assembly(tensor) for tensor in signature.inputs)
         predictions = model.contract.predictions if signature.outputs else ()
         self._predictions = [
             (prediction, prediction_tensor(prediction, signature.outputs)) for prediction in predictions
@@ -59,6 +62,11 @@ class Pipeline:
     def with_state(self, state: Mapping[str, State]) -> Pipeline:
         """The same pipeline with further state, by the name of the transform or post-processing step."""
         return Pipeline(self.model, self.signature, {**self.state, **{name: dict(own) for name, own in state.items()}})
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The transforms before the model, in the order in which they run."""
+        return (*self._on_demand, *self._model_dependent)
 
     def check_state(self) -> None:
         """Refuse a pipeline that lacks fitted state, or whose state is not finite.
@@ -119,7 +127,7 @@ class Pipeline:
         with np.errstate(all="ignore"):
             for step in self._model_dependent:
                 columns[step.name] = step.run(columns, rows)
-            return {assembly.tensor.name: assembly.assemble(columns) for assembly in self._assembly}
+            return {assembly.tensor.name: assembly.assemble(columns) for assembly in self.assembly}
 
     def predictions(self, outputs: Mapping[str, NDArray[Any]], columns: Columns) -> Columns:
         """Turn the model's output tensors into the fields of the answer.
@@ -163,7 +171,7 @@ class Pipeline:
             raise next(iter(features.refused.values()))
         return self.tensors(features.columns)
 
-    def _run(self, steps: Sequence[_Step], columns: Columns) -> None:
+    def _run(self, steps: Sequence[Step], columns: Columns) -> None:
         if not steps:
             return
         # a division by zero is the transform's own business: the result is checked, not the way to it
@@ -182,8 +190,14 @@ class Pipeline:
         return [use for use in self.model.views if age_column(use) in read]
 
 
-class _Step:
-    """A transform with its state."""
+class Step:
+    """A transform with its state.
+
+    Attributes:
+        name: Name of its result.
+        inputs: Names of the columns that it reads.
+        function: Called with these; its state is bound.
+    """
 
     __slots__ = ("function", "inputs", "name")
 
@@ -194,6 +208,11 @@ class _Step:
         self.function = partial(transform.function, **as_arrays(state)) if state else transform.function
 
     def run(self, columns: Columns, rows: int) -> Any:
+        """The result for the columns of a batch.
+
+        Raises:
+            Internal: ``transform_failed`` if the function raises, or returns another shape.
+        """
         try:
             # a list and not a generator: it is faster for the one to five inputs of a transform
             return check_result(self.name, self.function(*[columns[name] for name in self.inputs]), rows)

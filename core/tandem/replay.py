@@ -110,7 +110,8 @@ def _parts(rows: int, singles: int | None) -> Iterator[tuple[int, int]]:
     # of two rows, the halves are the single rows
     if rows > 2:
         yield from ((0, rows // 2), (rows // 2, rows))
-    for row in np.unique(np.linspace(0, rows - 1, min(rows, singles or rows)).astype(int)).tolist():
+    # no np.unique, which imports NumPy's masked arrays
+    for row in sorted(set(np.linspace(0, rows - 1, min(rows, singles or rows)).astype(int).tolist())):
         yield row, row + 1
 
 

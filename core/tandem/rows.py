@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -30,13 +30,15 @@ class RowReader:
     Attributes:
         row_type: A struct with the contract's fields, for msgspec to decode into. Fields left out are
             ``msgspec.UNSET``.
+        values: The fields of such a row, in the order of the contract.
+        readers: What makes the column of each field, in the order of the contract.
     """
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
         self._inputs = contract.inputs
         self._names = tuple(self._inputs)
-        self._readers = tuple(
+        self.readers = tuple(
             (_RaggedReader if is_ragged(field.type) else _Reader)(field) for field in contract.inputs.values()
         )
         self._optional = tuple(name for name, field in contract.inputs.items() if not field.required)
@@ -55,16 +57,16 @@ class RowReader:
             gc=False,
         )
         # attrgetter reads all fields of a row in one call into C; with one name it gives no tuple
-        self._values = (
+        self.values: Callable[[Row], tuple[Any, ...]] = (
             operator.attrgetter(*self._names) if len(self._names) > 1 else lambda row: (getattr(row, self._names[0]),)
         )
 
     def columns(self, rows: Sequence[Row]) -> Columns:
         """A column for each field of the contract; where a client left it out, its filler."""
         # transposed in C: rows to columns without a loop over the fields of each row
-        values = zip(*map(self._values, rows), strict=True)
+        values = zip(*map(self.values, rows), strict=True)
         return {
-            name: reader.column(cells) for name, reader, cells in zip(self._names, self._readers, values, strict=True)
+            name: reader.column(cells) for name, reader, cells in zip(self._names, self.readers, values, strict=True)
         }
 
     def plain(self, row: Any) -> Any:

@@ -25,10 +25,11 @@ def entities(columns: Sequence[Column]) -> list[bytes]:
     """
     # a string from JSON may hold half of a surrogate pair, and is a key like any other
     texts = [[str(part).encode(errors="surrogatepass") for part in column.tolist()] for column in columns]
-    return texts[0] if len(texts) == 1 else [_join(parts) for parts in zip(*texts, strict=True)]
+    return texts[0] if len(texts) == 1 else [join_parts(parts) for parts in zip(*texts, strict=True)]
 
 
-def _join(parts: Sequence[bytes]) -> bytes:
+def join_parts(parts: Sequence[bytes]) -> bytes:
+    """What follows the view in a store key, for an entity whose keys are given as bytes; see :func:`entities`."""
     return b"".join(b"%d:%b" % (len(part), part) for part in parts[:-1]) + parts[-1]
 
 

@@ -94,8 +94,8 @@ def test_arrays_are_stored_asked_for_and_answered(package: Path, tmp_path: Path)
     stored = {name: table[name] for name in ("item_id", "embedding", "price")}
     asyncio.run(materialize(view, stored | {"event_time": np.full(rows, np.datetime64("2026-05-01", "us"))}, store))
     served = EmbeddedModel.open(bundle.path, get=store.get_now)
-    asked = [{"item_id": f"i{row}", "query": table["query"][row]} for row in range(rows)]  # type: ignore[index]
-    answers = served.predict(asked)
+    requests = [{"item_id": f"i{row}", "query": table["query"][row]} for row in range(rows)]  # type: ignore[index]
+    answers = served.predict(requests)
     assert [answer["score"] for answer in answers] == pytest.approx(estimator.predict(x).tolist(), rel=1e-5)
     assert [answer.get("degraded") for answer in answers[:2]] == [
         {"item.embedding": {"reason": "null", "source": "default"}},

@@ -30,9 +30,9 @@ def test_holds_all_that_serving_takes(bundle: Bundle) -> None:
 def test_same_content_has_the_same_digest(trained: Trained, bundle: Bundle, tmp_path: Path) -> None:
     again = trained.write(tmp_path)
     assert again.digest == bundle.digest
-    other = trained.write(tmp_path, version="v2")
-    assert other.digest != bundle.digest
-    assert [found.version for found in find(tmp_path)] == ["v1", "v2"]
+    second_bundle = trained.write(tmp_path, version="v2")
+    assert second_bundle.digest != bundle.digest
+    assert [entry.version for entry in find(tmp_path)] == ["v1", "v2"]
 
 
 def test_bundle_that_is_there_already_is_left_alone(trained: Trained, tmp_path: Path) -> None:
@@ -167,9 +167,9 @@ def test_two_versions_of_one_package_in_one_process(
     bundle: Bundle, make_package: Any, train_package: Any, source: str, tmp_path: Path
 ) -> None:
     package = make_package(source=source.replace("distance_km / speed", "distance_km / speed * 60"))
-    other = train_package(package).write(tmp_path, version="v2")
-    one, two = Bundle.open(bundle.path).model, other.model
-    (first,), (second,) = one.on_demand[:1], two.on_demand[:1]
+    second_bundle = train_package(package).write(tmp_path, version="v2")
+    old_model, new_model = Bundle.open(bundle.path).model, second_bundle.model
+    (first,), (second,) = old_model.on_demand[:1], new_model.on_demand[:1]
     assert (first.name, first.function(30.0, 15.0), second.function(30.0, 15.0)) == ("hours", 2.0, 120.0)
     assert "rides" not in sys.modules
 
@@ -178,12 +178,12 @@ def test_path_that_is_used_again_gives_the_new_code(
     bundle: Bundle, make_package: Any, train_package: Any, source: str, tmp_path: Path
 ) -> None:
     package = make_package(source=source.replace("distance_km / speed", "distance_km / speed * 60"))
-    other = train_package(package).write(tmp_path, version="v2")
+    second_bundle = train_package(package).write(tmp_path, version="v2")
     place = tmp_path / "current"
     shutil.copytree(bundle.path, place)
     assert Bundle.open(place).model.on_demand[0].function(30.0, 15.0) == 2.0
     shutil.rmtree(place)
-    shutil.copytree(other.path, place)
+    shutil.copytree(second_bundle.path, place)
     assert Bundle.open(place).model.on_demand[0].function(30.0, 15.0) == 120.0
     assert EmbeddedModel.open(place).bundle.version == "v2"
 

@@ -20,19 +20,19 @@ def findings(*inputs: Any, **more: Any) -> dict[str, Finding]:
         "inputs": inputs or ["x", "f", "g"],
         "prediction": Prediction("y"),
     }
-    found = check_model(Model("m", **(parts | more)))
-    return {finding.name: finding for finding in found}
+    results = check_model(Model("m", **(parts | more)))
+    return {finding.name: finding for finding in results}
 
 
-def statuses(found: list[Finding]) -> set[str]:
-    return {finding.status for finding in found}
+def statuses(results: list[Finding]) -> set[str]:
+    return {finding.status for finding in results}
 
 
 def test_good_package(trained: Any) -> None:
-    found = check(ModelPackage.read(trained.package))
-    by_name = {finding.name: finding for finding in found}
-    assert [finding.name for finding in found[:4]] == ["package", "contract", "tariff", "hours"]
-    assert {finding.name for finding in found if finding.status != "ok"} == {"tariff", "minutes"}
+    results = check(ModelPackage.read(trained.package))
+    by_name = {finding.name: finding for finding in results}
+    assert [finding.name for finding in results[:4]] == ["package", "contract", "tariff", "hours"]
+    assert {finding.name for finding in results if finding.status != "ok"} == {"tariff", "minutes"}
     assert "per_minute is given when the bundle is written" in by_name["minutes"].message
     assert (
         by_name["signature"].message.partition(": ")[2].startswith("standardize_distance_km, hours, one_hot_zone[0], ")
@@ -40,16 +40,16 @@ def test_good_package(trained: Any) -> None:
 
 
 def test_good_package_beside_the_version_that_is_served(trained: Any, bundle: Bundle) -> None:
-    found = check(ModelPackage.read(trained.package), against=bundle)
-    assert "failed" not in statuses(found)
-    assert next(finding for finding in found if finding.name == "minutes").status == "ok"
-    assert found[-1] == Finding("compatibility", "ok", "the deployment API is unchanged")
+    results = check(ModelPackage.read(trained.package), against=bundle)
+    assert "failed" not in statuses(results)
+    assert next(finding for finding in results if finding.name == "minutes").status == "ok"
+    assert results[-1] == Finding("compatibility", "ok", "the deployment API is unchanged")
 
 
 def test_breaking_change_fails(bundle: Bundle, make_package: Any, source: str) -> None:
     package = make_package(source=source.replace("le=500", "le=400").replace("le=8", "le=9"))
-    found = check(ModelPackage.read(package), against=bundle)
-    assert found[-2:] == [
+    results = check(ModelPackage.read(package), against=bundle)
+    assert results[-2:] == [
         Finding("distance_km", "failed", "upper bound narrowed"),
         Finding("seats", "ok", "upper bound widened"),
     ]
@@ -113,10 +113,10 @@ def unfit(x, *, k):
     ],
 )
 def test_faulty_step_is_named(step: Any, name: str, status: str, message: str) -> None:
-    found = findings("x", "f", "g", step, on_demand=[broken] if step is after else [])
-    assert found[name].status == status
-    assert message in found[name].message
-    assert ("signature" in found) == (status != "failed" and step is not after)
+    results = findings("x", "f", "g", step, on_demand=[broken] if step is after else [])
+    assert results[name].status == status
+    assert message in results[name].message
+    assert ("signature" in results) == (status != "failed" and step is not after)
 
 
 def test_postprocessing_is_tried_on_made_up_predictions() -> None:
@@ -140,12 +140,12 @@ def test_postprocessing_is_tried_on_made_up_predictions() -> None:
     def unknown(probabilities):
         return probabilities.max(axis=1)
 
-    found = findings(postprocess=[wrong_type, not_finite, fine, fine_too, unknown])
-    assert found["wrong_type"].status == "failed"
-    assert "are not strings" in found["wrong_type"].message
-    assert found["not_finite"].status == "failed"
-    assert found["fine"].status == found["fine_too"].status == "ok"
-    assert found["unknown"] == Finding("unknown", "warning", "not run, since it reads probabilities")
+    results = findings(postprocess=[wrong_type, not_finite, fine, fine_too, unknown])
+    assert results["wrong_type"].status == "failed"
+    assert "are not strings" in results["wrong_type"].message
+    assert results["not_finite"].status == "failed"
+    assert results["fine"].status == results["fine_too"].status == "ok"
+    assert results["unknown"] == Finding("unknown", "warning", "not run, since it reads probabilities")
 
 
 def test_what_nothing_reads_is_warned_of() -> None:
@@ -174,5 +174,5 @@ def test_state_is_fitted_to_rows_without_nan() -> None:
     model = Model(
         "m", serving_keys={"id": "string"}, passed_features=fields, inputs=[center("x")], prediction=Prediction("y")
     )
-    found = {finding.name: finding.status for finding in check_model(model)}
-    assert (found["center_x"], found["signature"]) == ("warning", "ok")
+    status_by_name = {finding.name: finding.status for finding in check_model(model)}
+    assert (status_by_name["center_x"], status_by_name["signature"]) == ("warning", "ok")

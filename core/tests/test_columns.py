@@ -103,8 +103,8 @@ NONE = {
 def test_nulls_of_any_library(form: str, type_: str, values: list[Any]) -> None:
     if (form, type_) == ("pandas", "int64"):
         values = [None, 2**53, 3]  # pandas itself makes floats of them
-    given = pd.Series(values, dtype="Int64") if (form, type_) == ("pandas nullable", "int64") else NONE[form](values)
-    column, null = read_column("c", given, type_)
+    series = pd.Series(values, dtype="Int64") if (form, type_) == ("pandas nullable", "int64") else NONE[form](values)
+    column, null = read_column("c", series, type_)
     assert null is not None
     assert null.tolist() == [value is None for value in values]
     assert column[~null].tolist() == [value for value in values if value is not None]

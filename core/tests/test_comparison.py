@@ -9,7 +9,7 @@ from tandem.comparison import first_difference
 
 
 @pytest.mark.parametrize(
-    ("left", "right", "difference"),
+    ("actual", "expected", "difference"),
     [
         (np.array([[1.0, 2.0]]), np.array([[1.0, 2.0]]), None),
         (np.array([np.nan]), np.array([np.nan]), None),
@@ -22,5 +22,5 @@ from tandem.comparison import first_difference
         (np.zeros((2, 0)), np.zeros((2, 0)), None),
     ],
 )
-def test_first_difference(left: Any, right: Any, difference: Any) -> None:
-    assert first_difference(left, right) == difference
+def test_first_difference(actual: Any, expected: Any, difference: Any) -> None:
+    assert first_difference(actual, expected) == difference

@@ -68,9 +68,9 @@ INPUTS = [
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "breaking", "what"), INPUTS)
-def test_change_of_a_request_field(old: Field, new: Field, breaking: bool | None, what: str) -> None:
-    expected = [] if breaking is None else [ContractChange("x", breaking, what)]
+@pytest.mark.parametrize(("old", "new", "breaking", "message"), INPUTS)
+def test_change_of_a_request_field(old: Field, new: Field, breaking: bool | None, message: str) -> None:
+    expected = [] if breaking is None else [ContractChange("x", breaking, message)]
     assert compare(passing(old), passing(new)) == expected
 
 
@@ -96,15 +96,15 @@ CLASSES = contract(prediction=Prediction("y", unit="s", classes=["a", "b"]))
 
 
 @pytest.mark.parametrize(
-    ("prediction", "what"),
+    ("prediction", "message"),
     [
         (Prediction("y", unit="s", classes=["b", "a"]), "classes in answers changed"),
         (Prediction("y", "float64[2]", unit="s"), "classes in answers changed"),
         (Prediction("y", unit="s", classes=["a", "b", "c"]), "type in answers changed from float64[2] to float64[3]"),
     ],
 )
-def test_other_classes_break_clients(prediction: Prediction, what: str) -> None:
-    assert compare(CLASSES, contract(prediction=prediction)) == [ContractChange("y", BREAKING, what)]
+def test_other_classes_break_clients(prediction: Prediction, message: str) -> None:
+    assert compare(CLASSES, contract(prediction=prediction)) == [ContractChange("y", BREAKING, message)]
 
 
 def test_a_further_prediction_is_added_to_answers() -> None:
@@ -113,9 +113,9 @@ def test_a_further_prediction_is_added_to_answers() -> None:
     assert compare(changed, contract()) == [ContractChange("z", BREAKING, "removed from answers")]
 
 
-@pytest.mark.parametrize(("changes", "field", "breaking", "what"), OTHERS)
-def test_other_changes(changes: dict[str, Any], field: str, breaking: bool, what: str) -> None:
-    assert compare(contract(), contract(**changes)) == [ContractChange(field, breaking, what)]
+@pytest.mark.parametrize(("changes", "field", "breaking", "message"), OTHERS)
+def test_other_changes(changes: dict[str, Any], field: str, breaking: bool, message: str) -> None:
+    assert compare(contract(), contract(**changes)) == [ContractChange(field, breaking, message)]
 
 
 def test_moving_a_field_between_its_groups_changes_nothing_for_clients() -> None:

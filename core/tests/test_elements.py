@@ -41,8 +41,8 @@ def test_whole_numbers_in_others(dtype: str, values: list[int]) -> None:
     column = np.array(values)
     wrong = find_misfits(column, np.dtype(dtype))
     assert wrong.tolist() == [not holds(value, dtype) for value in values]
-    kept = column[~wrong]
-    assert kept.astype(dtype).astype(object).tolist() == kept.astype(object).tolist()
+    fits = column[~wrong]
+    assert fits.astype(dtype).astype(object).tolist() == fits.astype(object).tolist()
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

@@ -57,8 +57,8 @@ def test_a_row_has_the_same_answer_in_any_company(bundle: Bundle, store: MemoryS
 
 def test_unknown_and_outdated_entities_are_told(bundle: Bundle, store: MemoryStore) -> None:
     model = EmbeddedModel.open(bundle.path, get=store.get_now)
-    known, unknown, later = model.predict([ROW, {**ROW, "city_id": "?"}, {**ROW, "asked_at": "2026-05-03T08:00:00Z"}])
-    assert "degraded" not in known
+    answer, unknown, later = model.predict([ROW, {**ROW, "city_id": "?"}, {**ROW, "asked_at": "2026-05-03T08:00:00Z"}])
+    assert "degraded" not in answer
     assert unknown["degraded"] == {"city": MISSING, "driver": MISSING}
     assert later["degraded"] == {"city": {"reason": "stale", "source": "default"}}
 

@@ -70,8 +70,8 @@ def small(make_package: Any) -> Any:
     """Writes a bundle of a model with two inputs: ``small(onnx, expected, inputs=…)``."""
 
     def write(onnx: bytes, expected: Any, *, parts: dict[str, str] | None = None, **more: Any) -> Any:
-        given = {"inputs": '["a", "b"]', "prediction": 'Prediction("y")', "extra": "", "more": ""} | (parts or {})
-        package = make_package(source=PACKAGE.format(**given))
+        fields = {"inputs": '["a", "b"]', "prediction": 'Prediction("y")', "extra": "", "more": ""} | (parts or {})
+        package = make_package(source=PACKAGE.format(**fields))
         from tandem import write_bundle
         from tandem.package import ModelPackage
 
@@ -213,7 +213,7 @@ def test_histogram_of_the_training_predictions(trained: Trained, tmp_path: Any) 
 
 
 @pytest.mark.parametrize(
-    ("found", "expected", "wrong"),
+    ("actual", "expected", "wrong"),
     [
         ([1.0, 2.0], [1.0, 2.0], None),
         ([1.0, 2.1], [1.0, 2.0], "row 1"),
@@ -223,8 +223,8 @@ def test_histogram_of_the_training_predictions(trained: Trained, tmp_path: Any) 
         ([1.0, 2.0], [np.nan, 2.0], "row 0"),
     ],
 )
-def test_outputs_are_compared_within_the_tolerance(found: Any, expected: Any, wrong: str | None) -> None:
-    tensors = {"y": np.array(found)}, {"y": np.array(expected)}
+def test_outputs_are_compared_within_the_tolerance(actual: Any, expected: Any, wrong: str | None) -> None:
+    tensors = {"y": np.array(actual)}, {"y": np.array(expected)}
     if wrong is None:
         check_outputs(*tensors, Tolerance())
     else:

@@ -70,8 +70,8 @@ def test_contradiction_is_refused(definition: dict[str, Any], reason: str) -> No
     ],
 )
 def test_broken_rule(field: Field, value: Any, rule: str | None) -> None:
-    found = field.broken_rule(value)
-    assert found is None if rule is None else found is not None and found.startswith(rule)
+    violation = field.broken_rule(value)
+    assert violation is None if rule is None else violation is not None and violation.startswith(rule)
 
 
 def test_filler_of_what_clients_leave_out() -> None:

@@ -16,13 +16,13 @@ def test_what_is_saved_is_loaded(bundle: Bundle, tmp_path: Path) -> None:
     golden = bundle.golden_inputs()
     golden.save(tmp_path / "g.npz", bundle.model)
     again = Golden.load(tmp_path / "g.npz", bundle.model)
-    for one, other in (
+    for expected, actual in (
         (golden.vectors, again.vectors),
         (golden.outputs, again.outputs),
         (golden.answers, again.answers),
     ):
-        assert one.keys() == other.keys()
-        assert all(first_difference(one[name], other[name]) is None for name in one)
+        assert expected.keys() == actual.keys()
+        assert all(first_difference(expected[name], actual[name]) is None for name in expected)
     assert again.known_inputs.request.keys() == bundle.contract.inputs.keys()
     for name, field in bundle.contract.inputs.items():
         assert again.known_inputs.request[name].dtype == field.dtype
@@ -43,11 +43,11 @@ def test_vectors_are_the_same_bit_for_bit(bundle: Bundle) -> None:
 def test_other_state_is_noticed_with_column_and_row(bundle: Bundle) -> None:
     pipeline = bundle.pipeline()
     state = {**pipeline.state, "standardize_distance_km": {**pipeline.state["standardize_distance_km"], "mean": 0.0}}
-    other = type(pipeline)(pipeline.model, pipeline.signature, state)
+    other_pipeline = type(pipeline)(pipeline.model, pipeline.signature, state)
     with pytest.raises(
         BundleError, match="column 'standardize_distance_km' of tensor 'X' differs from training in row 0"
     ):
-        replay_vectors(other, bundle.golden_inputs())
+        replay_vectors(other_pipeline, bundle.golden_inputs())
 
 
 def test_other_answers_are_noticed(bundle: Bundle) -> None:

@@ -54,11 +54,11 @@ async def run(source: Any, store: Any, **options: Any) -> RunSummary:
 async def test_a_run_reads_what_is_new_since_the_last_one(tmp_path: Path) -> None:
     pq.write_table(rows(("a", 0, 1.0), ("b", 1, 2.0), ("a", 2, 3.0)), tmp_path / "1.parquet")
     store = MemoryStore()
-    done = await run(tmp_path, store)
-    assert (done.rows_read, done.rows_written, done.since, done.newest) == (3, 2, None, moment(2))
+    summary = await run(tmp_path, store)
+    assert (summary.rows_read, summary.rows_written, summary.since, summary.newest) == (3, 2, None, moment(2))
     pq.write_table(rows(("a", 2.5, 4.0)), tmp_path / "2.parquet")
-    done = await run(tmp_path, store, selection=Selection(lateness="0s"))
-    assert (done.rows, done.rows_read, done.since) == (2, 2, moment(2))
+    summary = await run(tmp_path, store, selection=Selection(lateness="0s"))
+    assert (summary.rows, summary.rows_read, summary.since) == (2, 2, moment(2))
     assert stored(store, "a", "b") == [4.0, 2.0]
     watermark = await read_watermark(VIEW, store)
     assert watermark is not None
@@ -82,8 +82,8 @@ async def test_rows_that_become_known_late_are_read_whenever_they_happened(tmp_p
     store = MemoryStore()
     await run(tmp_path, store)
     pq.write_table(rows(("a", 1, 3.0), created=[6]), tmp_path / "2.parquet")
-    done = await run(tmp_path, store, selection=Selection(lateness="0s"))
-    assert (done.rows_read, done.since) == (2, moment(5))
+    summary = await run(tmp_path, store, selection=Selection(lateness="0s"))
+    assert (summary.rows_read, summary.since) == (2, moment(5))
     assert stored(store, "a", "b") == [3.0, 2.0]
 
 
@@ -93,8 +93,8 @@ async def test_a_range_of_time_leaves_the_watermark(tmp_path: Path) -> None:
     await run(table, store)
     before = await read_watermark(VIEW, store)
     selection = Selection(DAY, DAY + timedelta(days=1))
-    done = await run(rows(("a", 0, 9.0), ("b", 1, 9.0)), store, selection=selection, overwrite=True)
-    assert (done.rows_read, done.rows_written) == (1, 1)
+    summary = await run(rows(("a", 0, 9.0), ("b", 1, 9.0)), store, selection=selection, overwrite=True)
+    assert (summary.rows_read, summary.rows_written) == (1, 1)
     assert stored(store, "a", "b") == [9.0, 2.0]
     assert await read_watermark(VIEW, store) == before
 
@@ -102,8 +102,8 @@ async def test_a_range_of_time_leaves_the_watermark(tmp_path: Path) -> None:
 async def test_older_values_never_replace_newer_ones() -> None:
     store = MemoryStore()
     await run(rows(("a", 5, 1.0)), store)
-    done = await run(rows(("a", 4, 2.0), ("b", 4, 3.0)), store, selection=Selection(full=True))
-    assert (done.rows_written, done.rows_older) == (1, 1)
+    summary = await run(rows(("a", 4, 2.0), ("b", 4, 3.0)), store, selection=Selection(full=True))
+    assert (summary.rows_written, summary.rows_older) == (1, 1)
     assert stored(store, "a", "b") == [1.0, 3.0]
 
 
@@ -138,8 +138,8 @@ async def test_rows_of_another_layout_are_all_written_anew() -> None:
     await run(rows(("a", 0, 1.0), ("b", 9, 2.0)), store)
     view = FeatureView("v", keys=["id"], features=[Feature("x"), Feature("y", default=0.0)])
     table = rows(("a", 0, 1.0), ("b", 9, 2.0)).append_column("y", pa.array([1.0, 2.0]))
-    done = await materialize_new(view, Source(table), store, now=NOW)
-    assert (done.rows_read, done.since) == (2, None)
+    summary = await materialize_new(view, Source(table), store, now=NOW)
+    assert (summary.rows_read, summary.since) == (2, None)
 
 
 class Breaking(MemoryStore):
@@ -171,13 +171,13 @@ async def test_a_run_that_is_interrupted_anywhere_loses_nothing(
     store.writes_left = rng.randrange(1, 14)
     with pytest.raises(StoreError):
         await run(tmp_path, store)
-    done = await run(tmp_path, store)
-    assert done.rows_read == complete.rows_read == 300
+    summary = await run(tmp_path, store)
+    assert summary.rows_read == complete.rows_read == 300
     assert {key: row for key, row in store._rows.items() if not key.startswith(b":")} == {
         key: row for key, row in whole._rows.items() if not key.startswith(b":")
     }
     assert store._rows[watermark_key(VIEW)] == whole._rows[watermark_key(VIEW)]
-    assert done.resumed or done.rows_written == complete.rows_written
+    assert summary.resumed or summary.rows_written == complete.rows_written
 
 
 async def test_an_interrupted_run_continues_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,8 +190,8 @@ async def test_an_interrupted_run_continues_where_it_was(tmp_path: Path, monkeyp
         await run(tmp_path, store)
     assert (await compare_freshness(VIEW, Source(tmp_path), store)).status == "interrupted"
     reports: list[RunSummary] = []
-    done = await run(tmp_path, store, progress=reports.append)
-    assert (reports[0].rows_read, reports[0].rows, done.rows_written, done.resumed) == (4, 8, 4, True)
+    summary = await run(tmp_path, store, progress=reports.append)
+    assert (reports[0].rows_read, reports[0].rows, summary.rows_written, summary.resumed) == (4, 8, 4, True)
 
 
 async def test_a_file_that_changed_meanwhile_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,8 +202,8 @@ async def test_a_file_that_changed_meanwhile_is_read_again(tmp_path: Path, monke
     with pytest.raises(StoreError):
         await run(tmp_path, store)
     pq.write_table(rows(*((f"e{at}", at, 22.0) for at in range(4))), tmp_path / "1.parquet", row_group_size=2)
-    done = await run(tmp_path, store)
-    assert not done.resumed
+    summary = await run(tmp_path, store)
+    assert not summary.resumed
     assert stored(store, "e0", "e3") == [22.0, 22.0]
 
 
@@ -228,16 +228,16 @@ async def test_freshness(tmp_path: Path) -> None:
 async def test_an_empty_table(tmp_path: Path) -> None:
     pq.write_table(rows(("a", 0, 1.0)).slice(0, 0), tmp_path / "1.parquet")
     store = MemoryStore()
-    done = await run(tmp_path, store)
-    assert (done.rows, done.rows_read) == (0, 0)
+    summary = await run(tmp_path, store)
+    assert (summary.rows, summary.rows_read) == (0, 0)
     empty = await compare_freshness(VIEW, Source(tmp_path), store)
     assert (empty.status, empty.rows) == ("fresh", 0)
 
 
 async def test_another_column_of_the_event_time() -> None:
     table = rows(("a", 0, 1.0)).rename_columns(["id", "x", "day"])
-    done = await run(Source(table, event_time="day"), store := MemoryStore())
-    assert done.rows_written == 1
+    summary = await run(Source(table, event_time="day"), store := MemoryStore())
+    assert summary.rows_written == 1
     assert (await compare_freshness(VIEW, Source(table, event_time="day"), store)).status == "fresh"
 
 

@@ -70,7 +70,7 @@ def test_killed_at_twenty_points_nothing_is_lost_and_nothing_is_read_twice(
         process.join()
         kills += process.exitcode != 0
     assert kills == KILLS
-    done = materialize(str(tmp_path), broken)
-    assert done.resumed
-    assert done.rows_read == complete.rows_read == ROWS
+    summary = materialize(str(tmp_path), broken)
+    assert summary.resumed
+    assert summary.rows_read == complete.rows_read == ROWS
     assert content(client) == expected

@@ -50,15 +50,15 @@ def stored(store: MemoryStore, *ids: Any, view: FeatureView = VIEW) -> ViewColum
 
 
 async def test_the_newest_row_of_each_entity_counts() -> None:
-    store, told = MemoryStore(), []
-    done = await materialize(VIEW, table(), store, progress=told.append)
-    assert done == told[-1] == Summary(3, 2, np.datetime64("2026-01-02", "us"))
-    found = stored(store, "a", "b", "c")
-    assert found.columns["x"][0] == 1.0
-    assert found.columns["s"][0] == "q"
-    assert found.columns["t"][0] == np.datetime64(1, "us")
-    assert {name: mask.tolist() for name, mask in found.nulls.items()} == {key: [False, True, False] for key in "xnsbt"}
-    assert np.isnat(found.event_time).tolist() == [False, False, True]
+    store, reports = MemoryStore(), []
+    summary = await materialize(VIEW, table(), store, progress=reports.append)
+    assert summary == reports[-1] == Summary(3, 2, np.datetime64("2026-01-02", "us"))
+    rows = stored(store, "a", "b", "c")
+    assert rows.columns["x"][0] == 1.0
+    assert rows.columns["s"][0] == "q"
+    assert rows.columns["t"][0] == np.datetime64(1, "us")
+    assert {name: mask.tolist() for name, mask in rows.nulls.items()} == {key: [False, True, False] for key in "xnsbt"}
+    assert np.isnat(rows.event_time).tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "table"])
@@ -76,26 +76,26 @@ async def test_batches_do_not_forget_what_came_before() -> None:
     view = FeatureView("w", keys=["id"], features=[Feature("x")])
     times = pa.array(np.arange(rows)[::-1], pa.timestamp("us"))
     big = pa.table({"id": np.arange(rows) % 1000, "x": np.arange(rows), "event_time": times})
-    store, told = MemoryStore(), []
-    done = await materialize(view, big, store, progress=told.append)
-    assert (done.rows_read, done.entities_written, len(told)) == (rows, 1000, 3)
+    store, reports = MemoryStore(), []
+    summary = await materialize(view, big, store, progress=reports.append)
+    assert (summary.rows_read, summary.entities_written, len(reports)) == (rows, 1000, 3)
     assert stored(store, 0, 999, view=view).columns["x"].tolist() == [0.0, 999.0]
 
 
 async def test_repeating_changes_nothing() -> None:
-    one, two = MemoryStore(), MemoryStore()
-    await materialize(VIEW, table(), one)
+    first_store, second_store = MemoryStore(), MemoryStore()
+    await materialize(VIEW, table(), first_store)
     for _ in range(2):
-        await materialize(VIEW, table(), two)
-    assert one._rows == two._rows
+        await materialize(VIEW, table(), second_store)
+    assert first_store._rows == second_store._rows
 
 
 async def test_zones_are_taken_to_utc() -> None:
     noon = pa.array([datetime(2026, 1, 1, 12)] * 3, pa.timestamp("s")).cast(pa.timestamp("us"))
     berlin = pa.compute.assume_timezone(noon, "Europe/Berlin")
     store = MemoryStore()
-    done = await materialize(VIEW, table(event_time=berlin), store)
-    assert done.newest == np.datetime64("2026-01-01T11:00")
+    summary = await materialize(VIEW, table(event_time=berlin), store)
+    assert summary.newest == np.datetime64("2026-01-01T11:00")
 
 
 async def test_dictionary_columns_are_read() -> None:
@@ -143,9 +143,9 @@ async def test_missing_column_and_missing_file(tmp_path: Path) -> None:
 
 
 async def test_empty_table() -> None:
-    done = await materialize(VIEW, table().slice(0, 0), MemoryStore())
-    assert (done.rows_read, done.entities_written) == (0, 0)
-    assert np.isnat(done.newest)
+    summary = await materialize(VIEW, table().slice(0, 0), MemoryStore())
+    assert (summary.rows_read, summary.entities_written) == (0, 0)
+    assert np.isnat(summary.newest)
 
 
 async def test_a_backfill_leaves_what_is_newer_in_the_store() -> None:
@@ -153,11 +153,11 @@ async def test_a_backfill_leaves_what_is_newer_in_the_store() -> None:
     await materialize(VIEW, table(), store)
     earlier = [datetime(2025, 1, 1), datetime(2026, 1, 3), datetime(2025, 1, 1)]
     late = table(event_time=pa.array(earlier, pa.timestamp("us")), x=[7.0, 8.0, 9.0])
-    done = await materialize(VIEW, late, store)
-    assert (done.rows_read, done.entities_written, done.entities_newer) == (3, 1, 1)
+    summary = await materialize(VIEW, late, store)
+    assert (summary.rows_read, summary.entities_written, summary.entities_newer) == (3, 1, 1)
     assert stored(store, "a", "b").columns["x"].tolist() == [1.0, 8.0]
-    done = await materialize(VIEW, late, store, overwrite=True)
-    assert (done.entities_written, done.entities_newer) == (2, 0)
+    summary = await materialize(VIEW, late, store, overwrite=True)
+    assert (summary.entities_written, summary.entities_newer) == (2, 0)
     assert stored(store, "a").columns["x"].tolist() == [9.0]
 
 
@@ -171,8 +171,8 @@ async def test_an_entity_newer_in_the_store_than_one_batch_and_older_than_the_ne
     big = {"id": ids, "x": np.arange(float(len(ids))), "event_time": times}
     two_days = pa.array([datetime(2026, 1, 2)] * 2, pa.timestamp("us"))
     await materialize(view, pa.table({"id": [0, 1], "x": [-1.0, -1.0], "event_time": two_days}), store)
-    done = await materialize(view, big, store)
-    assert (done.entities_written, done.entities_newer) == (ROWS_PER_BATCH - 1, 1)
+    summary = await materialize(view, big, store)
+    assert (summary.entities_written, summary.entities_newer) == (ROWS_PER_BATCH - 1, 1)
     assert stored(store, 0, 1, 2, view=view).columns["x"].tolist() == [float(ROWS_PER_BATCH), -1.0, 2.0]
 
 
@@ -180,7 +180,7 @@ async def test_an_entity_newer_in_the_store_than_one_batch_and_older_than_the_ne
 async def test_tables_of_any_library(form: str) -> None:
     expected, store = MemoryStore(), MemoryStore()
     await materialize(VIEW, table(), expected)
-    given = {
+    source = {
         "pandas": lambda: table().to_pandas(),
         "polars": lambda: pl.from_arrow(table()),
         "batch": lambda: table().to_batches()[0],
@@ -188,15 +188,15 @@ async def test_tables_of_any_library(form: str) -> None:
         "lists": lambda: table().to_pydict() | {"t": [datetime(1970, 1, 1, 0, 0, 0, 1), None, datetime(1970, 1, 1)]},
         "dataset": lambda: pa.dataset.dataset(table()),
     }[form]()
-    assert count_rows(given) == 3
-    await materialize(VIEW, given, store)
+    assert count_rows(source) == 3
+    await materialize(VIEW, source, store)
     assert store._rows == expected._rows
 
 
-@pytest.mark.parametrize("given", [5, [{"id": "a"}], {"id": [1, 2], "x": [1]}])
-async def test_what_is_no_table(given: Any) -> None:
+@pytest.mark.parametrize("source", [5, [{"id": "a"}], {"id": [1, 2], "x": [1]}])
+async def test_what_is_no_table(source: Any) -> None:
     with pytest.raises(DefinitionError, match=r"is not a table|cannot be read with Arrow"):
-        await materialize(VIEW, given, MemoryStore())
+        await materialize(VIEW, source, MemoryStore())
 
 
 VECTORS = FeatureView("e", keys=["id"], features=[Feature("n", "int64", default=0), Feature("v", "float64[3]")])
@@ -213,11 +213,11 @@ VECTORS = FeatureView("e", keys=["id"], features=[Feature("n", "int64", default=
 async def test_arrays(vectors: pa.Array) -> None:
     store = MemoryStore()
     await materialize(VECTORS, table(id=["a", "b", "c"], v=vectors), store)
-    found = stored(store, "a", "b", "c", "?", view=VECTORS)
-    assert found.columns["v"].shape == (4, 3)
-    assert found.columns["v"][[0, 2]].tolist() == [[1, 2, 3], [4.5, 5, 6]]
-    assert found.nulls["v"].tolist() == [False, True, False, False]
-    assert found.columns["n"].tolist()[::2] == [1, 4]
+    rows = stored(store, "a", "b", "c", "?", view=VECTORS)
+    assert rows.columns["v"].shape == (4, 3)
+    assert rows.columns["v"][[0, 2]].tolist() == [[1, 2, 3], [4.5, 5, 6]]
+    assert rows.nulls["v"].tolist() == [False, True, False, False]
+    assert rows.columns["n"].tolist()[::2] == [1, 4]
 
 
 @pytest.mark.parametrize(
@@ -252,12 +252,12 @@ async def test_arrays_of_different_length_and_of_whole_numbers() -> None:
     }
     store = MemoryStore()
     await materialize(view, table(id=["a", "b", "c"], **columns), store)
-    found = stored(store, "a", "b", "c", view=view)
+    rows = stored(store, "a", "b", "c", view=view)
     # the last number is the length
-    assert found.columns["r"].tolist() == [[2**60 + 1, 0, 0, 1], [0] * 4, [0] * 4]
-    assert found.columns["e"][[0, 2]].tolist() == [np.float32([0.1, 2]).tolist(), [5, 6]]
-    assert found.columns["i"][1:].tolist() == [[2**60 + 1, 3], [4, 5]]
-    assert {name: mask.tolist() for name, mask in found.nulls.items()} == {
+    assert rows.columns["r"].tolist() == [[2**60 + 1, 0, 0, 1], [0] * 4, [0] * 4]
+    assert rows.columns["e"][[0, 2]].tolist() == [np.float32([0.1, 2]).tolist(), [5, 6]]
+    assert rows.columns["i"][1:].tolist() == [[2**60 + 1, 3], [4, 5]]
+    assert {name: mask.tolist() for name, mask in rows.nulls.items()} == {
         "r": [False, True, False],
         "e": [False, True, False],
         "i": [True, False, False],
@@ -294,7 +294,7 @@ async def test_rows_expire_after_their_time_to_live() -> None:
     now = 130.0
     assert np.isnat(stored(store, "a").event_time[0])
     # what has expired is not newer than anything
-    done = await materialize(VIEW, table(event_time=pa.array([0, 0, 0], pa.timestamp("us"))), store)
-    assert (done.entities_written, done.entities_newer) == (2, 0)
+    summary = await materialize(VIEW, table(event_time=pa.array([0, 0, 0], pa.timestamp("us"))), store)
+    assert (summary.entities_written, summary.entities_newer) == (2, 0)
     now = 1e9
     assert not np.isnat(stored(store, "a").event_time[0])

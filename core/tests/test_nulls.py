@@ -73,7 +73,7 @@ RAGGED = ("r", "r32", "rr", "rr32")
 
 @on_demand
 def texts(s, rs):
-    return np.array([sum(one.encode()) * 1000.0 + len(other) for one, other in zip(s, rs, strict=True)])
+    return np.array([sum(text.encode()) * 1000.0 + len(text_list) for text, text_list in zip(s, rs, strict=True)])
 
 
 @on_demand
@@ -139,15 +139,15 @@ TYPES |= {feature.name: feature.type for feature in VIEW.features} | {name: f.ty
 def rows(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Rows of one table with features and fields; about half of the values are null."""
     count = draw(st.integers(1, 5))
-    made = []
+    drawn_rows = []
     for index in range(count):
         age = timedelta(days=draw(st.integers(0, 2)))
         row: dict[str, Any] = {"id": f"e{index}", "ts": NOW, "event_time": NOW - age}
         for name, type_ in TYPES.items():
             if name not in row:
                 row[name] = draw(st.none() | VALUES[type_])
-        made.append(row)
-    return made
+        drawn_rows.append(row)
+    return drawn_rows
 
 
 def arrow(table: list[dict[str, Any]]) -> pa.Table:

@@ -57,22 +57,22 @@ def test_what_is_packed_is_unpacked(case: tuple[FeatureView, dict[str, Any], Any
     view, columns, event_time, nulls, missing = case
     layout = RowLayout(view)
     rows = layout.pack(columns, event_time, nulls)
-    found = layout.unpack([None if gone else row for row, gone in zip(rows, missing, strict=True)])
+    unpacked = layout.unpack([None if gone else row for row, gone in zip(rows, missing, strict=True)])
     there = ~np.array(missing)
-    assert np.isnat(found.event_time).tolist() == missing
-    assert (found.event_time[there] == event_time[there]).all()
+    assert np.isnat(unpacked.event_time).tolist() == missing
+    assert (unpacked.event_time[there] == event_time[there]).all()
     for name, column in columns.items():
-        assert found.columns[name].dtype == np.dtype(DTYPES[{f.name: f.type for f in view.features}[name]])
-        assert found.columns[name].flags.c_contiguous
+        assert unpacked.columns[name].dtype == np.dtype(DTYPES[{f.name: f.type for f in view.features}[name]])
+        assert unpacked.columns[name].flags.c_contiguous
         # a NaN that was packed as a value is a null when it is read
         nan = np.isnan(column).reshape(len(missing), -1).any(axis=1) if column.dtype.kind == "f" else False
         null = (nulls.get(name, np.zeros(len(missing), bool)) | nan) & there
-        assert found.nulls.get(name, np.zeros(len(missing), bool)).tolist() == null.tolist()
-        kept = there & ~null
+        assert unpacked.nulls.get(name, np.zeros(len(missing), bool)).tolist() == null.tolist()
+        mask = there & ~null
         if column.dtype == object:
-            assert found.columns[name][kept].tolist() == column[kept].tolist()
+            assert unpacked.columns[name][mask].tolist() == column[mask].tolist()
         else:
-            assert found.columns[name][kept].tobytes() == column[kept].tobytes()
+            assert unpacked.columns[name][mask].tobytes() == column[mask].tobytes()
 
 
 def test_rows_are_packed_as_they_were_when_the_format_was_fixed() -> None:
@@ -112,8 +112,8 @@ def test_rows_are_packed_as_they_were_when_the_format_was_fixed() -> None:
 def test_equal_values_give_equal_rows_whatever_stands_at_nulls() -> None:
     layout = RowLayout(FeatureView("v", keys=["k"], features=[Feature("x"), Feature("s", "string")]))
     time, null = np.array([0], "datetime64[us]"), {"x": np.array([True]), "s": np.array([True])}
-    one = layout.pack({"x": np.array([np.nan]), "s": np.array(["a"], object)}, time, null)
-    assert one == layout.pack({"x": np.array([5.0]), "s": np.array([None], object)}, time, null)
+    row = layout.pack({"x": np.array([np.nan]), "s": np.array(["a"], object)}, time, null)
+    assert row == layout.pack({"x": np.array([5.0]), "s": np.array([None], object)}, time, null)
 
 
 VIEW = FeatureView("v", keys=["k"], features=[Feature("x"), Feature("n", "int64"), Feature("s", "string")])
@@ -142,7 +142,7 @@ def test_row_too_long_beside_one_too_short_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "other",
+    "changes",
     [
         {"version": 2},
         {"name": "w"},
@@ -152,7 +152,7 @@ def test_row_too_long_beside_one_too_short_is_refused() -> None:
         {"features": [Feature("x"), Feature("n", "timestamp"), Feature("s", "string")]},
     ],
 )
-def test_row_of_another_layout_is_refused(other: dict[str, Any]) -> None:
-    parts = {"name": "v", "keys": ["k"], "features": VIEW.features} | other
+def test_row_of_another_layout_is_refused(changes: dict[str, Any]) -> None:
+    parts = {"name": "v", "keys": ["k"], "features": VIEW.features} | changes
     with pytest.raises(StoreError, match="stored with other features"):
         RowLayout(FeatureView(**parts)).unpack(packed())

@@ -221,16 +221,18 @@ def test_postprocessing_of_another_type_is_refused() -> None:
         pipeline.predictions({"out": np.zeros((2, 1), np.float32)}, pipeline.features(inputs(2)).columns)
 
 
-def same(one: Any, other: Any) -> bool:
-    return one.keys() == other.keys() and all(first_difference(one[name], other[name]) is None for name in one)
+def same(actual: Any, expected: Any) -> bool:
+    return actual.keys() == expected.keys() and all(
+        first_difference(actual[name], expected[name]) is None for name in actual
+    )
 
 
 def run(pipeline: Pipeline, batch: Inputs) -> dict[str, Any]:
     """Everything that the pipeline makes of a batch, with made-up outputs that depend on the row alone."""
     features = pipeline.features(batch)
-    made = pipeline.tensors(features.columns)
-    outputs = {"out": made["X"][:, :1] * 3 + 1}
-    return {**made, **pipeline.predictions(outputs, features.columns)}
+    tensors = pipeline.tensors(features.columns)
+    outputs = {"out": tensors["X"][:, :1] * 3 + 1}
+    return {**tensors, **pipeline.predictions(outputs, features.columns)}
 
 
 def with_output(pipeline: Pipeline, state: dict[str, Any] | None = None) -> Pipeline:

@@ -138,26 +138,26 @@ def columns_of(row: dict[str, Any]) -> Columns:
 @settings(max_examples=300, deadline=None)
 @given(st.fixed_dictionaries(VALUES), st.fixed_dictionaries(VALUES), st.data())
 def test_it_never_answers_for_another_request(
-    bundles: dict[str, Bundle], written: dict[str, Any], asked: dict[str, Any], data: st.DataObject
+    bundles: dict[str, Bundle], written: dict[str, Any], question: dict[str, Any], data: st.DataObject
 ) -> None:
     own = PrecomputedPredictions(bundles["own"])
     # mostly equal rows, which differ in what is drawn
-    asked = {name: asked[name] if data.draw(st.booleans()) else value for name, value in written.items()}
-    same_key = own.keys(columns_of(written)) == own.keys(columns_of(asked))
-    assert same_key == (written == asked)
+    question = {name: question[name] if data.draw(st.booleans()) else value for name, value in written.items()}
+    same_key = own.keys(columns_of(written)) == own.keys(columns_of(question))
+    assert same_key == (written == question)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.fixed_dictionaries(VALUES), st.sampled_from(["version", "model", "contract", "range", "data"]))
 def test_it_never_answers_for_another_model_version_or_contract(
-    bundles: dict[str, Bundle], row: dict[str, Any], which: str
+    bundles: dict[str, Bundle], row: dict[str, Any], variation: str
 ) -> None:
-    own, other = PrecomputedPredictions(bundles["own"]), PrecomputedPredictions(bundles[which])
-    assert set(own.keys(columns_of(row))).isdisjoint(other.keys(columns_of(row)))
+    own, other_predictions = PrecomputedPredictions(bundles["own"]), PrecomputedPredictions(bundles[variation])
+    assert set(own.keys(columns_of(row))).isdisjoint(other_predictions.keys(columns_of(row)))
     packed = own.pack(answers(1), np.full(1, NOON))
     assert own.select(own.unpack(packed), np.full(1, NOON)) is not None
     # not even where somebody has copied the row to the other's key
-    assert other.select(other.unpack(packed), np.full(1, NOON)) is None
+    assert other_predictions.select(other_predictions.unpack(packed), np.full(1, NOON)) is None
 
 
 def test_a_model_must_declare_it(bundle: Bundle, make_package: Any, source: str) -> None:

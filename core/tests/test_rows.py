@@ -111,8 +111,8 @@ def test_decoder_and_violations_agree(change: dict[str, Any], field: str, rule: 
 
 def test_field_left_out_and_row_that_is_none() -> None:
     reader = RowReader(FULL)
-    found = reader.violations([{"id": "a", "x": 1}, 5])
-    assert [(v.row, v.field, v.rule) for v in found] == [
+    violations = reader.violations([{"id": "a", "x": 1}, 5])
+    assert [(v.row, v.field, v.rule) for v in violations] == [
         (0, "color", "is required"),
         (1, "", "a row must be an object"),
     ]

@@ -72,9 +72,9 @@ def test_random_values_of_every_type_obey_the_contract() -> None:
     inputs = random_inputs(model, 200, rng)
     check_columns(model.contract, inputs.request)
     layout = RowLayout(view)
-    known = inputs.views[0].take(~np.isnat(inputs.views[0].event_time))
-    unpacked = layout.unpack(layout.pack(known.columns, known.event_time))
-    assert all(first_difference(unpacked.columns[name], column) is None for name, column in known.columns.items())
+    lookup = inputs.views[0].take(~np.isnat(inputs.views[0].event_time))
+    unpacked = layout.unpack(layout.pack(lookup.columns, lookup.event_time))
+    assert all(first_difference(unpacked.columns[name], column) is None for name, column in lookup.columns.items())
 
 
 def test_random_inputs_have_what_was_asked_for(trained: Any) -> None:
@@ -99,5 +99,5 @@ def test_nothing_missing_when_nothing_is_asked_to_be(trained: Any) -> None:
 
 
 def test_the_same_seed_gives_the_same_inputs(trained: Any) -> None:
-    one, two = (random_inputs(trained.model, 50, np.random.default_rng(3)) for _ in range(2))
-    assert trained.pipeline.vectors(one)["X"].tobytes() == trained.pipeline.vectors(two)["X"].tobytes()
+    first, second = (random_inputs(trained.model, 50, np.random.default_rng(3)) for _ in range(2))
+    assert trained.pipeline.vectors(first)["X"].tobytes() == trained.pipeline.vectors(second)["X"].tobytes()

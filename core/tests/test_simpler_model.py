@@ -156,9 +156,9 @@ def test_a_simpler_model_must_be_able_to_stand_for_the_model(
 
     text = lean(source)
     assert old in text
-    other = train(make_package(source=text.replace(old, new))).write(tmp_path / "other")
+    lean_bundle = train(make_package(source=text.replace(old, new))).write(tmp_path / "other")
     with pytest.raises(DefinitionError, match=message):
-        main.write(tmp_path, simpler=other)
+        main.write(tmp_path, simpler=lean_bundle)
     assert [file.name for file in tmp_path.glob("rides-*")] == []
 
 
@@ -166,10 +166,10 @@ def test_its_name_and_its_tensor_may_differ(main: Trained, make_package: Any, so
     from .conftest import train
 
     text = lean(source).replace('"rides",', '"rides-simple",').replace('unit="EUR"', 'unit="EUR", tensor="variable"')
-    other = train(make_package(source=text)).write(tmp_path / "other")
-    bundle = main.write(tmp_path, simpler=other)
+    lean_bundle = train(make_package(source=text)).write(tmp_path / "other")
+    bundle = main.write(tmp_path, simpler=lean_bundle)
     assert bundle.simpler is not None
-    assert bundle.simpler.wire_name == f"rides-simple-{other.digest[:8]}"
+    assert bundle.simpler.wire_name == f"rides-simple-{lean_bundle.digest[:8]}"
 
 
 def test_a_simpler_model_without_need_and_a_need_without_one_are_refused(
@@ -185,17 +185,17 @@ def test_a_simpler_model_without_need_and_a_need_without_one_are_refused(
 
 def test_rows_without_features_are_answered_by_the_simpler_model(nested: Bundle, simpler: Bundle) -> None:
     rows = [{**ROW, "distance_km": float(km), "city_id": f"city-{km % 3}"} for km in range(1, 20)]
-    known = [row["city_id"] == "city-1" for row in rows]
+    city_flags = [row["city_id"] == "city-1" for row in rows]
     answers = EmbeddedModel.open(nested.path, get=stored(nested).get_now).predict(rows)
     everywhere = stored(nested, ["city-0", "city-1", "city-2"])
     full = EmbeddedModel.open(nested.path, get=everywhere.get_now).predict(rows)
     simple = EmbeddedModel.open(simpler.path).predict(rows)
-    for is_known, answer, own, other in zip(known, answers, full, simple, strict=True):
-        assert own["fare"] != pytest.approx(other["fare"], rel=1e-3)
+    for is_known, answer, own, simple_answer in zip(city_flags, answers, full, simple, strict=True):
+        assert own["fare"] != pytest.approx(simple_answer["fare"], rel=1e-3)
         # all features of the city have defaults; the driver's has none
         degraded = None if is_known else {"driver": {"reason": "missing", "source": "simpler_model"}}
         assert answer.pop("degraded", None) == degraded
-        assert answer.pop("fare") == pytest.approx((own if is_known else other)["fare"], rel=1e-6)
+        assert answer.pop("fare") == pytest.approx((own if is_known else simple_answer)["fare"], rel=1e-6)
         assert answer.keys() == {"minutes"}
 
 
@@ -213,9 +213,9 @@ def test_a_store_that_does_not_answer_leaves_all_rows_to_it(nested: Bundle, simp
 def test_errors_name_rows_of_the_request(nested: Bundle) -> None:
     model = EmbeddedModel.open(nested.path, get=stored(nested).get_now)
     # the vector is float32: the sum of what is allowed is finite, what is not allowed is not
-    unknown, known = {**ROW, "city_id": "?"}, {**ROW, "rain_mm": 1e300}
+    unknown, heavy_rain = {**ROW, "city_id": "?"}, {**ROW, "rain_mm": 1e300}
     with pytest.raises(Exception, match="row 2, field 'rain_mm'") as error:
-        model.predict([ROW, unknown, known, known])
+        model.predict([ROW, unknown, heavy_rain, heavy_rain])
     assert [detail["row"] for detail in error.value.details] == [2, 3]  # type: ignore[attr-defined]
     with pytest.raises(Exception, match="row 1, field 'rain_mm'"):
         model.predict([ROW, {**unknown, "rain_mm": 1e300}])

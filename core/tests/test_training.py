@@ -33,14 +33,14 @@ def model(*inputs: Any, **more: Any) -> Model:
 
 
 def table(**changes: Any) -> dict[str, Any]:
-    given = {
+    columns = {
         "id": ["a", "b"],
         "x": [1.0, 2.0],
         "speed": [5.0, 6.0],
         "as_of": np.array(["2026-05-01", "2026-05-02"], "M8[s]"),
         "v_event_time": np.array(["2026-05-01", "2026-05-02"], "M8[s]"),
     }
-    return {name: value for name, value in (given | changes).items() if value is not None}
+    return {name: value for name, value in (columns | changes).items() if value is not None}
 
 
 def test_fields_that_clients_may_leave_out_may_be_missing() -> None:
@@ -77,13 +77,13 @@ def test_table_that_does_not_fit(changes: dict[str, Any], reason: str) -> None:
 
 
 def test_moment_of_the_question_may_not_be_missing() -> None:
-    asked = model(request_parameters={"ts": Field("timestamp", optional=True)}, as_of="ts")
+    timed_model = model(request_parameters={"ts": Field("timestamp", optional=True)}, as_of="ts")
     with pytest.raises(DefinitionError, match="no column 'ts'; it has id, x, speed, as_of, v_event_time; it must hold"):
-        inputs_from_table(asked, table())
+        inputs_from_table(timed_model, table())
     with pytest.raises(DefinitionError, match="column 'ts' is null in row 1; it must hold the time"):
-        inputs_from_table(asked, table(ts=np.array(["2026-05-01", "NaT"], "M8[s]")))
-    given = table(ts=np.array(["2026-05-01", "2026-05-02"], "M8[s]"))
-    assert inputs_from_table(asked, given).as_of.tolist() == given["ts"].tolist()
+        inputs_from_table(timed_model, table(ts=np.array(["2026-05-01", "NaT"], "M8[s]")))
+    columns = table(ts=np.array(["2026-05-01", "2026-05-02"], "M8[s]"))
+    assert inputs_from_table(timed_model, columns).as_of.tolist() == columns["ts"].tolist()
 
 
 def test_vectors_are_what_the_columns_are() -> None:
@@ -125,16 +125,16 @@ def frame(**changes: Any) -> dict[str, Any]:
     return {name: array.astype("M8[us]") if array.dtype.kind == "M" else array for name, array in arrays.items()}
 
 
-@pytest.mark.parametrize("form", [pd.DataFrame, pl.DataFrame, pa.table, lambda given: pa.table(given).to_batches()[0]])
+@pytest.mark.parametrize("form", [pd.DataFrame, pl.DataFrame, pa.table, lambda data: pa.table(data).to_batches()[0]])
 def test_tables_of_any_library(form: Any) -> None:
     expected = inputs_from_table(model(), table())
-    given = form(frame())
-    pipeline = fit(model(), given)
-    assert matrix(pipeline, given).tolist() == matrix(pipeline, expected).tolist() == [[1, 4, 5], [2, 4, 6]]
+    source = form(frame())
+    pipeline = fit(model(), source)
+    assert matrix(pipeline, source).tolist() == matrix(pipeline, expected).tolist() == [[1, 4, 5], [2, 4, 6]]
 
 
 @pytest.mark.parametrize(
-    ("given", "reason"),
+    ("source", "reason"),
     [
         (pd.DataFrame([[1, 2]], columns=["x", "x"]), "the table has two columns 'x'"),
         (pa.table([[1], [2]], names=["x", "x"]), "the table has two columns 'x'"),
@@ -144,9 +144,9 @@ def test_tables_of_any_library(form: Any) -> None:
         (pd.DataFrame({"x": [1.0]}), "no column 'id'; it has x"),
     ],
 )
-def test_what_is_no_table(given: Any, reason: str) -> None:
+def test_what_is_no_table(source: Any, reason: str) -> None:
     with pytest.raises(DefinitionError, match=reason):
-        inputs_from_table(model(), given)
+        inputs_from_table(model(), source)
 
 
 def test_event_times_left_out_warn_that_ages_are_taken_as_fresh() -> None:
@@ -159,18 +159,18 @@ def test_event_times_left_out_warn_that_ages_are_taken_as_fresh() -> None:
 def test_entities_without_a_row_may_lack_values_that_have_no_default() -> None:
     view = FeatureView("w", keys=["id"], features=[Feature("k", "int64"), Feature("t", "string")])
     needs = Model("m", serving_keys={"id": "string"}, views=[view], inputs=["k"], prediction=Prediction("y"))
-    given = {
+    columns = {
         "id": ["a", "b"],
         "as_of": np.array(["2026-05-01"] * 2, "M8[s]"),
         "w_event_time": [np.datetime64("2026-05-01"), None],
         "k": [3, None],
         "t": ["x", None],
     }
-    inputs = inputs_from_table(needs, given)
+    inputs = inputs_from_table(needs, columns)
     assert np.isnat(inputs.views[0].event_time).tolist() == [False, True]
     assert inputs.views[0].nulls == {}
     with pytest.raises(DefinitionError, match="column 'k' is null in row 1; the feature is int64 and has no default"):
-        inputs_from_table(needs, given | {"w_event_time": given["as_of"]})
+        inputs_from_table(needs, columns | {"w_event_time": columns["as_of"]})
 
 
 MAYBE = {"x": Field("float64", optional=True)}
@@ -187,20 +187,20 @@ def scaled(fit_mean: Any) -> Model:
 
 def test_state_that_nan_made_is_refused_with_column_rows_and_what_to_do() -> None:
     values = [None if row % 3 else 1.0 for row in range(30)]
-    given = {"id": ["a"] * 30, "x": values, "as_of": np.full(30, np.datetime64("2026-05-01"))}
+    columns = {"id": ["a"] * 30, "x": values, "as_of": np.full(30, np.datetime64("2026-05-01"))}
     with pytest.raises(
         DefinitionError,
         match=r"center_x: state 'mean' is not finite: nan; column 'x' is NaN in rows 1, 2, 4, 5, 7 and 15 more: leave "
         r"these out with np\.nanmean, np\.nanstd and the like, or give the field or feature a default",
     ):
-        fit(scaled(np.mean), given)
-    assert fit(scaled(np.nanmean), given).state == {"center_x": {"mean": 1.0}}
+        fit(scaled(np.mean), columns)
+    assert fit(scaled(np.nanmean), columns).state == {"center_x": {"mean": 1.0}}
 
 
 @pytest.mark.parametrize("state", [np.inf, -np.inf, [[1.0], [np.nan]], np.array([np.inf])])
 def test_state_that_is_not_finite_is_refused(state: Any) -> None:
-    given = {"id": ["a"], "x": [1.0], "as_of": np.full(1, np.datetime64("2026-05-01"))}
+    columns = {"id": ["a"], "x": [1.0], "as_of": np.full(1, np.datetime64("2026-05-01"))}
     with pytest.raises(DefinitionError, match="center_x: state 'mean' is not finite"):
-        fit(scaled(lambda x: state), given)
+        fit(scaled(lambda x: state), columns)
     with pytest.raises(DefinitionError, match="center_x: state 'mean' is not finite"):
         Pipeline(scaled(np.mean), Signature((), ()), {"center_x": {"mean": state}}).check_state()

@@ -185,9 +185,9 @@ def _write(
     )
 
 
-def _remove_others(bundles: Path, kept: Bundle) -> None:
+def _remove_others(bundles: Path, latest: Bundle) -> None:
     for bundle in find(bundles):
-        if (bundle.name, bundle.version) == (kept.name, kept.version) and bundle.digest != kept.digest:
+        if (bundle.name, bundle.version) == (latest.name, latest.version) and bundle.digest != latest.digest:
             shutil.rmtree(bundle.path)
 
 

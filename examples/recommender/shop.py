@@ -85,11 +85,11 @@ def picture(colour: Numbers, rng: np.random.Generator) -> bytes:
 
 def _write_views(recent: list[list[int]], embeddings: Numbers, colours: Numbers) -> None:
     # one customer in twenty has no row, and so nothing that was opened
-    kept = [number for number in range(CUSTOMER_COUNT) if number % 20]
+    numbers = [number for number in range(CUSTOMER_COUNT) if number % 20]
     customers = {
-        "customer_id": [f"c{number}" for number in kept],
-        "event_time": np.full(len(kept), NOW - np.timedelta64(1, "D")),
-        "recent": pa.array([recent[number] for number in kept], pa.list_(pa.int64())),
+        "customer_id": [f"c{number}" for number in numbers],
+        "event_time": np.full(len(numbers), NOW - np.timedelta64(1, "D")),
+        "recent": pa.array([recent[number] for number in numbers], pa.list_(pa.int64())),
     }
     articles = {
         "article_id": [f"a{number}" for number in range(1, ARTICLE_COUNT + 1)],

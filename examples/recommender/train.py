@@ -96,9 +96,9 @@ class Recommender:
 
 def _profiles(embeddings: NDArray[np.float32], vectors: Tensors) -> Floats:
     """Mean embedding of what each customer opened last; zeros where that is nothing."""
-    known = np.where(vectors["recent"] < len(embeddings), vectors["recent"], 0)
+    articles = np.where(vectors["recent"] < len(embeddings), vectors["recent"], 0)
     counts = vectors["mask"].astype(np.float64)
-    total = np.einsum("ijk,ij->ik", embeddings[known].astype(np.float64), counts)
+    total = np.einsum("ijk,ij->ik", embeddings[articles].astype(np.float64), counts)
     return total / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
 
@@ -165,9 +165,9 @@ def train(bundles: Path = BUNDLES) -> Bundle:
         expected=recommender.predict(pipeline.vectors(golden)),
         training_predictions=recommender.predict(vectors)["score"],
     )
-    for other in find(bundles):
-        if (other.name, other.version) == (bundle.name, VERSION) and other.digest != bundle.digest:
-            shutil.rmtree(other.path)
+    for old_bundle in find(bundles):
+        if (old_bundle.name, old_bundle.version) == (bundle.name, VERSION) and old_bundle.digest != bundle.digest:
+            shutil.rmtree(old_bundle.path)
     return bundle
 
 

@@ -62,12 +62,12 @@ def newest(
     table: Sequence[Row], key: tuple[Any, ...], at: datetime, *, has_created: bool, bitemporal: bool
 ) -> Row | None:
     """The row that counts, by looking at all of them."""
-    known = [
+    candidates = [
         (row.event_time, row.created if has_created else START, place)
         for place, row in enumerate(table)
         if row.key == key and row.event_time <= at and (not bitemporal or row.created <= at)
     ]
-    return table[max(known)[2]] if known else None
+    return table[max(candidates)[2]] if candidates else None
 
 
 def expected(row: Row | None, at: datetime, width: int, *, limited: bool) -> list[Any]:
@@ -118,13 +118,13 @@ def test_the_join_is_that_of_looking_at_all_rows(
             "weather": table(weathers, ["city"], pa.schema([("rain", pa.float64())]), zone, has_created=has_created),
         }
     )
-    asked = {
+    questions = {
         "origin": [row[0] for row in spine],
         "destination": [row[1] for row in spine],
         "line": pa.array([row[2] for row in spine], pa.int64()),
         "at": pa.array([row[3] for row in spine], pa.timestamp("us", zone or "UTC")),
     }
-    joined = store.training_set(model, pa.table(asked), bitemporal=bitemporal, duplicates=True).to_arrow()
+    joined = store.training_set(model, pa.table(questions), bitemporal=bitemporal, duplicates=True).to_arrow()
     by = {"has_created": has_created, "bitemporal": bitemporal and has_created}
     for place, (origin, destination, line, at) in enumerate(spine):
         row = list(joined.slice(place, 1).to_pylist()[0].values())
@@ -156,7 +156,7 @@ def test_rows_that_come_later_change_nothing(
         "UTC",
         has_created=False,
     )
-    asked = pa.table(
+    questions = pa.table(
         {
             "origin": [row[0] for row in spine],
             "destination": [row[1] for row in spine],
@@ -168,7 +168,7 @@ def test_rows_that_come_later_change_nothing(
     for data in (weathers, weathers + future):
         weather = table(data, ["city"], pa.schema([("rain", pa.float64())]), "UTC", has_created=True)
         store = OfflineStore({"station": station, "weather": weather})
-        results.append(store.training_set(model, asked, duplicates=True).to_arrow())
+        results.append(store.training_set(model, questions, duplicates=True).to_arrow())
     assert results[0].equals(results[1])
 
 
@@ -185,5 +185,5 @@ def test_times_of_any_unit(model: Model, kind: pa.DataType) -> None:
     store = OfflineStore(
         {"station": table([], ["city", "line"], features, None, has_created=False), "weather": weather}
     )
-    asked = {"origin": ["B"], "destination": ["B"], "line": [1], "at": pa.array([START], pa.timestamp("ns", "UTC"))}
-    assert store.training_set(model, pa.table(asked)).to_arrow()["rain"].to_pylist() == [1.0]
+    spine = {"origin": ["B"], "destination": ["B"], "line": [1], "at": pa.array([START], pa.timestamp("ns", "UTC"))}
+    assert store.training_set(model, pa.table(spine)).to_arrow()["rain"].to_pylist() == [1.0]

@@ -102,7 +102,7 @@ def test_stale_values_of_a_type_that_has_no_null() -> None:
 def test_the_order_and_all_columns_of_the_spine_are_kept() -> None:
     rows = 5_000
     shuffled = np.random.default_rng(0).permutation(rows)
-    asked = pa.table(
+    spine_table = pa.table(
         {
             "note": pa.array([f"n{row}" for row in shuffled]).dictionary_encode(),
             "Athlete_Id": shuffled,
@@ -111,11 +111,11 @@ def test_the_order_and_all_columns_of_the_spine_are_kept() -> None:
             "km": shuffled.astype(float),
         }
     )
-    joined = OfflineStore({"load": loads()}).training_set(MODEL, asked).to_arrow()
+    joined = OfflineStore({"load": loads()}).training_set(MODEL, spine_table).to_arrow()
     assert joined.select(["Athlete_Id", "athlete_id", "ts", "km"]).equals(
-        asked.select(["Athlete_Id", "athlete_id", "ts", "km"])
+        spine_table.select(["Athlete_Id", "athlete_id", "ts", "km"])
     )
-    assert joined["note"].to_pylist() == asked["note"].to_pylist()
+    assert joined["note"].to_pylist() == spine_table["note"].to_pylist()
 
 
 def test_keys_of_another_type_than_those_of_the_spine() -> None:
@@ -230,8 +230,8 @@ def test_a_range_of_time() -> None:
     assert rows["ctl"].to_pylist() == [2.0, 9.0]
     assert rows["pace"].to_pylist() == [310.0, 320.0]
     assert rows["ts"].to_pylist() == [DAY + timedelta(days=1)] * 2
-    some = store.batch_data(MODEL, start_time=DAY, entity_ids=["a"]).to_arrow()
-    assert some["ctl"].to_pylist() == [1.0, 2.0, 3.0]
+    subset = store.batch_data(MODEL, start_time=DAY, entity_ids=["a"]).to_arrow()
+    assert subset["ctl"].to_pylist() == [1.0, 2.0, 3.0]
 
 
 def test_of_corrected_rows_the_last_correction_counts() -> None:
@@ -247,11 +247,13 @@ def test_the_newest_rows() -> None:
     assert rows["athlete_id"].to_pylist() == ["a"]
     assert rows["ctl"].to_pylist() == [3.0]
     assert rows["ts"].to_pylist() == [at]
-    some = store.batch_data(MODEL, latest=True, as_of=at, entity_ids=["z", "a", "b", "a"], request={"km": 5}).to_arrow()
-    assert some["athlete_id"].to_pylist() == ["z", "a", "b"]
-    assert some["ctl"].to_pylist() == [None, 3.0, None]
-    assert some["pace"].to_pylist() == [None, 330.0, None]
-    assert some["km"].to_pylist() == [5.0] * 3
+    subset = store.batch_data(
+        MODEL, latest=True, as_of=at, entity_ids=["z", "a", "b", "a"], request={"km": 5}
+    ).to_arrow()
+    assert subset["athlete_id"].to_pylist() == ["z", "a", "b"]
+    assert subset["ctl"].to_pylist() == [None, 3.0, None]
+    assert subset["pace"].to_pylist() == [None, 330.0, None]
+    assert subset["km"].to_pylist() == [5.0] * 3
     later = store.batch_data(MODEL, latest=True, as_of=DAY + timedelta(days=5), entity_ids=["b"]).to_arrow()
     assert later["load_event_time"].to_pylist() == [DAY + timedelta(days=1)]
 

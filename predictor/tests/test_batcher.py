@@ -97,10 +97,10 @@ async def test_only_like_requests_are_merged() -> None:
 async def test_a_bad_request_disturbs_no_other() -> None:
     session = Session()
     batcher = Batcher(session)
-    good, bad, other = await asyncio.gather(
+    good, bad, neighbour = await asyncio.gather(
         submit(batcher, 1), submit(batcher, -1), submit(batcher, 2), return_exceptions=True
     )
-    assert (good, other) == ([2], [4])
+    assert (good, neighbour) == ([2], [4])
     assert isinstance(bad, Internal)
 
 
@@ -199,10 +199,10 @@ async def test_inline_runs_at_once() -> None:
 
 
 async def test_observed_rows() -> None:
-    seen: list[int] = []
-    batcher = Batcher(Session(), observe=seen.append)
+    sizes: list[int] = []
+    batcher = Batcher(Session(), observe=sizes.append)
     await asyncio.gather(submit(batcher, 1), submit(batcher, 2, 3))
-    assert seen == [3]
+    assert sizes == [3]
 
 
 def test_outputs_without_rows_fall_back_to_single_runs() -> None:

@@ -131,8 +131,8 @@ async def test_metadata(channel: grpc.aio.Channel) -> None:
 
 
 async def test_configuration_and_statistics(channel: grpc.aio.Channel) -> None:
-    asked = pb.ModelConfigRequest(name="linear")
-    config = (await call(channel, "ModelConfig", asked, pb.ModelConfigResponse)).config
+    config_request = pb.ModelConfigRequest(name="linear")
+    config = (await call(channel, "ModelConfig", config_request, pb.ModelConfigResponse)).config
     assert (config.max_batch_size, config.input[0].name, list(config.input[0].dims)) == (8, "x", [3])
     assert config.input[0].data_type == pb.TYPE_FP32
     await infer(channel, protobuf.encode_request(InferRequest("linear", [ROWS])))

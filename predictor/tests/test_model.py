@@ -69,13 +69,13 @@ async def test_inputs_with_different_rows(tmp_path: Path) -> None:
 
 async def test_a_bad_value_disturbs_no_other_request(models: Models) -> None:
     model = load(models.path / "lookup", inline_below_ms=0.0)
-    good, bad, other = await asyncio.gather(
+    good, bad, neighbour = await asyncio.gather(
         *(model.infer(request(Tensor.of("x", np.array([index])))) for index in (0, 99, 2)), return_exceptions=True
     )
     assert not isinstance(good, BaseException)
-    assert not isinstance(other, BaseException)
+    assert not isinstance(neighbour, BaseException)
     assert good.output("y").data.tolist() == [10]
-    assert other.output("y").data.tolist() == [30]
+    assert neighbour.output("y").data.tolist() == [30]
     assert isinstance(bad, RequestError)
 
 

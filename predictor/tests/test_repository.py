@@ -21,8 +21,8 @@ async def test_an_empty_directory_is_refused(tmp_path: Path) -> None:
 async def test_an_empty_repository_can_be_filled_later(tmp_path: Path) -> None:
     repository = Repository(PredictorConfig(model_repository=tmp_path), PredictorMetrics())
     assert not repository.ready
-    told: list[bool] = []
-    repository.changed = lambda: told.append(repository.ready)
+    states: list[bool] = []
+    repository.changed = lambda: states.append(repository.ready)
     await repository.start()
     assert not repository.ready
     graphs.linear(tmp_path / "later" / "model.onnx")
@@ -31,7 +31,7 @@ async def test_an_empty_repository_can_be_filled_later(tmp_path: Path) -> None:
     assert repository.get("later").version == "1"
     await repository.unload("later")
     assert not repository.ready
-    assert (told[0], *told[-2:]) == (False, True, False)
+    assert (states[0], *states[-2:]) == (False, True, False)
 
 
 async def test_the_model_that_a_server_is_there_for_cannot_be_unloaded(tmp_path: Path) -> None:
@@ -61,13 +61,13 @@ async def test_one_refused_model_refuses_the_start(tmp_path: Path) -> None:
 
 
 async def test_a_pinned_digest_takes_no_other_bundle(tmp_path: Path) -> None:
-    pinned, other = (graphs.linear_bundle(tmp_path / name, name=name) for name in ("first", "second"))
+    pinned, foreign_bundle = (graphs.linear_bundle(tmp_path / name, name=name) for name in ("first", "second"))
     for digest in (pinned.digest, pinned.digest[:8]):
         repository = Repository(PredictorConfig(model_dir=pinned.path, bundle_digest=digest), PredictorMetrics())
         await repository.start()
         assert repository.has(pinned.wire_name)
-        refused = Repository(PredictorConfig(model_dir=other.path, bundle_digest=digest), PredictorMetrics())
-        with pytest.raises(BundleError, match=f"is bundle {other.digest[:8]}, not {pinned.digest[:8]}"):
+        refused = Repository(PredictorConfig(model_dir=foreign_bundle.path, bundle_digest=digest), PredictorMetrics())
+        with pytest.raises(BundleError, match=f"is bundle {foreign_bundle.digest[:8]}, not {pinned.digest[:8]}"):
             await refused.start()
     graphs.linear(tmp_path / "plain" / "model.onnx")
     plain = Repository(PredictorConfig(model_dir=tmp_path / "plain", bundle_digest=pinned.digest), PredictorMetrics())
@@ -76,13 +76,13 @@ async def test_a_pinned_digest_takes_no_other_bundle(tmp_path: Path) -> None:
 
 
 async def test_a_pinned_digest_takes_no_other_bundle_later(tmp_path: Path) -> None:
-    pinned, other = (graphs.linear_bundle(tmp_path / name, name=name) for name in ("first", "second"))
+    pinned, foreign_bundle = (graphs.linear_bundle(tmp_path / name, name=name) for name in ("first", "second"))
     repository = Repository(PredictorConfig(model_dir=pinned.path, bundle_digest=pinned.digest), PredictorMetrics())
     await repository.start()
     shutil.rmtree(pinned.path)
-    other.path.rename(pinned.path)
-    with pytest.raises(MalformedRequest, match=f"is bundle {other.digest[:8]}, not"):
-        await repository.load(other.wire_name)
+    foreign_bundle.path.rename(pinned.path)
+    with pytest.raises(MalformedRequest, match=f"is bundle {foreign_bundle.digest[:8]}, not"):
+        await repository.load(foreign_bundle.wire_name)
     assert repository.has(pinned.wire_name)
 
 

@@ -80,9 +80,9 @@ def test_a_request_whose_client_is_gone_is_not_run(tmp_path: Path) -> None:
             client.sendall(head.encode() + BODY)
             while b'tandem_predictor_queue_rows{model="m"} 1.0' not in get(port, "/metrics"):
                 pass
-        with closing(http.client.HTTPConnection("127.0.0.1", port)) as other:
-            other.request("POST", "/v2/models/m/infer", BODY)
-            assert other.getresponse().status == 200
+        with closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
+            connection.request("POST", "/v2/models/m/infer", BODY)
+            assert connection.getresponse().status == 200
         metrics = get(port, "/metrics")
     assert b'tandem_predictor_dropped_total{model="m",reason="gone"} 1.0' in metrics
     assert b'tandem_predictor_rows_per_batch_sum{model="m"} 1.0' in metrics
@@ -110,8 +110,8 @@ def test_a_missing_execution_provider_ends_the_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize("flag", ["--http_port", "--grpc_port"])
 def test_a_taken_port_ends_the_server(flag: str, tmp_path: Path) -> None:
     graphs.linear(tmp_path / "model.onnx")
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        refused("--model_dir", tmp_path, flag, taken.getsockname()[1])
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        refused("--model_dir", tmp_path, flag, listener.getsockname()[1])
 
 
 def test_an_empty_repository_is_served_and_not_ready(tmp_path: Path) -> None:
@@ -124,15 +124,15 @@ def test_an_empty_repository_is_served_and_not_ready(tmp_path: Path) -> None:
         assert process.wait(timeout=60) == 0
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["HTTP", "gRPC"])
-def test_a_port_that_is_lost_ends_the_process(tmp_path: Path, which: int) -> None:
+@pytest.mark.parametrize("index", [0, 1], ids=["HTTP", "gRPC"])
+def test_a_port_that_is_lost_ends_the_process(tmp_path: Path, index: int) -> None:
     graphs.linear(tmp_path / "model.onnx")
     ports = free_port(), free_port()
-    command = [sys.executable, str(DEAF), "tandem_predictor", str(which), "--host", "127.0.0.1"]
+    command = [sys.executable, str(DEAF), "tandem_predictor", str(index), "--host", "127.0.0.1"]
     command += ["--http_port", str(ports[0]), "--grpc_port", str(ports[1]), "--model_dir", str(tmp_path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         wait_for(process, "ready")
         process.send_signal(signal.SIGUSR1)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert f"port {ports[which]} does not answer any more" in errors
+    assert f"port {ports[index]} does not answer any more" in errors

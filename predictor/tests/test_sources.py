@@ -52,10 +52,10 @@ def test_a_damaged_bundle_says_so(tmp_path: Path) -> None:
 def test_a_bundle_is_the_one_that_was_found(tmp_path: Path) -> None:
     bundle = graphs.linear_bundle(tmp_path / "first")
     (source,) = find(bundle.path)
-    other = graphs.linear_bundle(tmp_path / "second", name="other")
+    replacement = graphs.linear_bundle(tmp_path / "second", name="other")
     shutil.rmtree(bundle.path)
-    other.path.rename(bundle.path)
-    with pytest.raises(BundleError, match=f"is bundle {other.digest[:8]}, not {bundle.digest[:8]}"):
+    replacement.path.rename(bundle.path)
+    with pytest.raises(BundleError, match=f"is bundle {replacement.digest[:8]}, not {bundle.digest[:8]}"):
         source.bundle()
 
 

@@ -49,7 +49,7 @@ def speak_nonsense(patch: pytest.MonkeyPatch) -> None:
 
 def _kinds(kind: type[Cause]) -> list[type[Cause]]:
     """A class and all that are derived from it."""
-    return [kind, *(each for own in kind.__subclasses__() for each in _kinds(own))]
+    return [kind, *(descendant for own in kind.__subclasses__() for descendant in _kinds(own))]
 
 
 def _garbling(init: Callable[..., None]) -> Callable[..., None]:

@@ -52,12 +52,12 @@ def violations(manifest: dict[str, Any], schema: Schema) -> list[str]:
         schema: ``openAPIV3Schema`` of its kind and version.
     """
     value = defaulted(manifest, schema)
-    found = [
+    errors = [
         f"{'.'.join(map(str, error.absolute_path))}: {error.message[:300]}"
         for error in _validator(_Key(schema)).iter_errors(value)
     ]
     # as in the API server, rules are for what has the right shape
-    return found or [*_duplicates(value, schema, ""), *_broken_rules(value, schema, "")]
+    return errors or [*_duplicates(value, schema, ""), *_broken_rules(value, schema, "")]
 
 
 def defaulted(value: Any, schema: Schema) -> Any:
@@ -69,12 +69,12 @@ def defaulted(value: Any, schema: Schema) -> Any:
                 filled[name] = copy.deepcopy(own["default"])
             if name in filled:
                 filled[name] = defaulted(filled[name], own)
-        others = schema.get("additionalProperties")
-        if isinstance(others, dict):
-            filled |= {name: defaulted(value[name], others) for name in value}
+        extra_schema = schema.get("additionalProperties")
+        if isinstance(extra_schema, dict):
+            filled |= {name: defaulted(value[name], extra_schema) for name in value}
         return filled
     if isinstance(value, list) and isinstance(schema.get("items"), dict):
-        return [defaulted(each, schema["items"]) for each in value]
+        return [defaulted(element, schema["items"]) for element in value]
     return value
 
 
@@ -83,26 +83,29 @@ def closed(schema: Schema, *, root: bool = False) -> Schema:
 
     Only the structure is closed; what stands under ``anyOf`` and its like adds rules about fields, not fields.
     """
-    made = {key: value for key, value in schema.items() if not key.startswith("x-kubernetes")}
+    json_schema = {key: value for key, value in schema.items() if not key.startswith("x-kubernetes")}
     properties = {name: closed(own) for name, own in schema.get("properties", {}).items()}
     if properties:
-        made["properties"] = properties
+        json_schema["properties"] = properties
     if isinstance(schema.get("items"), dict):
-        made["items"] = closed(schema["items"])
+        json_schema["items"] = closed(schema["items"])
     if isinstance(schema.get("additionalProperties"), dict):
-        made["additionalProperties"] = closed(schema["additionalProperties"])
+        json_schema["additionalProperties"] = closed(schema["additionalProperties"])
     elif schema.get("type") == "object" and "additionalProperties" not in schema:
         if not schema.get("x-kubernetes-preserve-unknown-fields"):
-            made["additionalProperties"] = False
+            json_schema["additionalProperties"] = False
         if root or schema.get("x-kubernetes-embedded-resource"):
-            made["properties"] = {name: {} for name in _METADATA} | properties | {"metadata": {"type": "object"}}
+            json_schema["properties"] = {name: {} for name in _METADATA} | properties | {"metadata": {"type": "object"}}
     if schema.get("x-kubernetes-int-or-string"):
-        made["type"] = ["integer", "string"]
-    if schema.get("nullable") and "type" in made:
-        made["type"] = [*([made["type"]] if isinstance(made["type"], str) else made["type"]), "null"]
-        if "enum" in made:
-            made["enum"] = [*made["enum"], None]
-    return made
+        json_schema["type"] = ["integer", "string"]
+    if schema.get("nullable") and "type" in json_schema:
+        json_schema["type"] = [
+            *([json_schema["type"]] if isinstance(json_schema["type"], str) else json_schema["type"]),
+            "null",
+        ]
+        if "enum" in json_schema:
+            json_schema["enum"] = [*json_schema["enum"], None]
+    return json_schema
 
 
 class _Key:
@@ -128,8 +131,10 @@ def _duplicates(value: Any, schema: Schema, path: str) -> Iterator[str]:
     kind = schema.get("x-kubernetes-list-type")
     if isinstance(value, list) and kind in ("map", "set"):
         keys = schema.get("x-kubernetes-list-map-keys", ())
-        told_apart = [tuple(each.get(key) for key in keys) if kind == "map" else each for each in value]
-        yield from (f"{path}: duplicate {each}" for each in {str(e) for e in told_apart if told_apart.count(e) > 1})
+        told_apart = [tuple(element.get(key) for key in keys) if kind == "map" else element for element in value]
+        yield from (
+            f"{path}: duplicate {duplicate}" for duplicate in {str(e) for e in told_apart if told_apart.count(e) > 1}
+        )
     for inner, own, where in _children(value, schema, path):
         yield from _duplicates(inner, own, where)
 
@@ -163,9 +168,9 @@ def program(rule: str) -> Any:
 
 def _children(value: Any, schema: Schema, path: str) -> Iterator[tuple[Any, Schema, str]]:
     if isinstance(value, dict):
-        others = schema.get("additionalProperties")
+        extra_schema = schema.get("additionalProperties")
         for name, inner in value.items():
-            own = schema.get("properties", {}).get(name, others if isinstance(others, dict) else None)
+            own = schema.get("properties", {}).get(name, extra_schema if isinstance(extra_schema, dict) else None)
             if own is not None and inner is not None:
                 yield inner, own, f"{path}.{name}".lstrip(".")
     elif isinstance(value, list) and isinstance(schema.get("items"), dict):
@@ -176,15 +181,15 @@ def _children(value: Any, schema: Schema, path: str) -> Iterator[tuple[Any, Sche
 def _cel_value(value: Any, schema: Schema) -> Any:
     """A value as CEL sees it: property names that are words of CEL escaped, numbers of the declared type."""
     if isinstance(value, dict):
-        properties, others = schema.get("properties", {}), schema.get("additionalProperties")
+        properties, extra_schema = schema.get("properties", {}), schema.get("additionalProperties")
         return {
             _escaped(name) if name in properties else name: _cel_value(
-                inner, properties.get(name, others if isinstance(others, dict) else {})
+                inner, properties.get(name, extra_schema if isinstance(extra_schema, dict) else {})
             )
             for name, inner in value.items()
         }
     if isinstance(value, list):
-        return [_cel_value(each, schema.get("items", {})) for each in value]
+        return [_cel_value(element, schema.get("items", {})) for element in value]
     return float(value) if schema.get("type") == "number" and not isinstance(value, bool) else value
 
 

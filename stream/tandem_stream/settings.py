@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from tandem_stream.answers import Format
 from tandem_stream.decoding import UnknownFields
 from tandem_stream.lookups import StoreOutage
 from tandem_stream.topics import Topic, parse_topic
+
+STORE_VARIABLE = "TANDEM_STORE"
 
 Guarantee = Literal["exactly-once", "at-least-once"]
 """How often the message of a record is delivered, to readers of committed messages."""
@@ -54,7 +57,13 @@ class StreamSettings:
     max_batch_rows: Annotated[int, Flag("most records of one batch", positive)] = 2000
     max_batch_wait_ms: Annotated[float, Flag("how long a batch waits for its records", duration)] = 50.0
     max_message_bytes: Annotated[int, Flag("most bytes of a message", positive)] = 1_000_000
-    store: Annotated[str, Flag("online store: redis://host:port/db, rediss://… or memory://")] = "memory://"
+    store: Annotated[
+        str,
+        Flag(
+            "online store: redis://host:port/db, rediss://… or memory://; without the flag the variable "
+            f"{STORE_VARIABLE} counts, which keeps a password out of the list of processes"
+        ),
+    ] = "memory://"
     store_outage: Annotated[
         StoreOutage, Flag("what to do while the store does not answer", choices=("pause", "degrade"))
     ] = "pause"
@@ -102,6 +111,8 @@ def command_line() -> argparse.ArgumentParser:
 def parse(arguments: Sequence[str] | None = None) -> StreamSettings:
     """Settings from command-line arguments; ends the process with code 2 and a message if they are invalid."""
     parser = command_line()
+    # the help shows the default, not a URL that may have a password
+    parser.set_defaults(store=os.environ.get(STORE_VARIABLE, StreamSettings.store))
     settings = StreamSettings(**vars(parser.parse_args(arguments)))
     if not settings.source or not settings.sink:
         parser.error("--source and --sink are required")

@@ -93,8 +93,8 @@ def test_bad_rows_are_rejected_each_with_its_reason(bundle: Bundle, parts: Parts
     rows[place:place] = BAD.values()
     scored = scorer(bundle, parts).score(records_of(encoded(rows)))
     assert {number - place: error.code for number, error in scored.rejected.items()} == dict(enumerate(BAD))
-    others = [scored.values[number] for number in range(len(rows)) if number not in scored.rejected]
-    minutes = [msgspec.json.decode(value)["minutes"] for value in others]
+    valid_values = [scored.values[number] for number in range(len(rows)) if number not in scored.rejected]
+    minutes = [msgspec.json.decode(value)["minutes"] for value in valid_values]
     expected = [msgspec.json.decode(alone.values[number])["minutes"] for number in range(100)]
     assert minutes == pytest.approx(expected, rel=1e-5)
 
@@ -120,12 +120,12 @@ def test_an_outage_is_of_the_whole_batch(bundle: Bundle, parts: Parts, records_o
 def test_rows_are_degraded_as_online_if_so_wished(bundle: Bundle, parts: Parts, records_of: Any) -> None:
     degrading = scorer(bundle, parts, outage="degrade", known_bytes=2**20)
     records = records_of(encoded([good_row()]))
-    known = msgspec.json.decode(degrading.score(records).values[0])
-    assert "degraded" not in known
+    full_answer = msgspec.json.decode(degrading.score(records).values[0])
+    assert "degraded" not in full_answer
     parts.store_is_down = True
     scored = degrading.score(records)
     answer = msgspec.json.decode(scored.values[0])
-    assert answer["minutes"] == known["minutes"]
+    assert answer["minutes"] == full_answer["minutes"]
     assert {view: (why["reason"], why["source"]) for view, why in answer["degraded"].items()} == dict.fromkeys(
         ("customer", "depot", "route"), ("unavailable", "last_known")
     )

@@ -62,9 +62,9 @@ class Topics:
         # once for each half of a session
         self.closed += 1
 
-    def _fail(self, what: str) -> None:
-        if self.failures.get(what):
-            raise self.failures[what].pop(0)
+    def _fail(self, method: str) -> None:
+        if self.failures.get(method):
+            raise self.failures[method].pop(0)
 
 
 def score(records: Records) -> Scored:
@@ -99,9 +99,9 @@ def test_batch_after_batch_is_delivered(bundle: Bundle, records_of: Any) -> None
     assert sample(metrics, "tandem_stream_partitions") == 2
 
 
-@pytest.mark.parametrize("what", ["poll", "deliver"])
-def test_a_lost_session_is_opened_anew_and_nothing_is_lost(bundle: Bundle, records_of: Any, what: str) -> None:
-    topics = Topics(records_of([b"a"]), records_of([b"b"]), failures={what: [SessionLost("no broker")]})
+@pytest.mark.parametrize("method", ["poll", "deliver"])
+def test_a_lost_session_is_opened_anew_and_nothing_is_lost(bundle: Bundle, records_of: Any, method: str) -> None:
+    topics = Topics(records_of([b"a"]), records_of([b"b"]), failures={method: [SessionLost("no broker")]})
     _, metrics = run(bundle, topics)
     assert [message.value for message in topics.delivered] == [b"a", b"b"]
     assert (topics.opened, topics.closed) == (2, 4)
@@ -127,12 +127,12 @@ def test_who_is_replaced_ends_at_once(bundle: Bundle, records_of: Any) -> None:
 def test_a_batch_waits_for_its_backends_and_says_so(bundle: Bundle, records_of: Any) -> None:
     topics = Topics(records_of([b"a"]))
     outages: list[str] = ["store_unavailable", "predictor_unavailable", "predictor_unavailable"]
-    seen: list[tuple[bool, float | None, float | None]] = []
+    states: list[tuple[bool, float | None, float | None]] = []
     metrics = Metrics(bundle)
 
     def score_later(records: Records) -> Scored:
         paused = [sample(metrics, "tandem_stream_paused", backend=name) for name in ("store", "predictor")]
-        seen.append((worker.is_ready, *paused))
+        states.append((worker.is_ready, *paused))
         if outages:
             raise Unavailable("down", code=outages.pop(0))
         return score(records)
@@ -140,7 +140,7 @@ def test_a_batch_waits_for_its_backends_and_says_so(bundle: Bundle, records_of: 
     worker = Worker(topics.open, score_later, compose, metrics)
     topics.at_end = worker.stop
     worker.run()
-    assert seen == [(True, 0, 0), (False, 1, 0), (False, 0, 1), (False, 0, 1)]
+    assert states == [(True, 0, 0), (False, 1, 0), (False, 0, 1), (False, 0, 1)]
     assert topics.idled == [0.1, 0.2, 0.4] and topics.resumed == 1
     assert [message.value for message in topics.delivered] == [b"a"]
     assert sample(metrics, "tandem_stream_paused", backend="predictor") == 0

@@ -6,7 +6,7 @@ import numpy as np
 from benchmarks.chaos.client import Sample
 from benchmarks.chaos.records import LoggedRecords, compare
 from benchmarks.chaos.scenarios import Scenario
-from benchmarks.chaos.verdict import Measured, judge
+from benchmarks.chaos.verdict import Measured, is_sustained, judge
 
 
 async def nothing(_: object) -> None:
@@ -32,3 +32,10 @@ def test_what_is_there_twice_fails() -> None:
     records = compare(["a-1"], {"a-1": 3}, 0)
     assert (records.lost, records.repeated) == (0, 2)
     assert failures(records) == ["2 records repeated"]
+
+
+def test_a_rate_is_sustained_if_one_request_in_a_thousand_is_late_or_refused() -> None:
+    in_time = [Sample(0.0, 240.0, outcome) for outcome in ("ok", "degraded") for _ in range(1000)]
+    for other in (Sample(0.0, 260.0, "ok"), Sample(0.0, 1.0, "overloaded"), Sample(0.0, 5000.0, "unanswered")):
+        assert is_sustained([*in_time, other, other])
+        assert not is_sustained([*in_time, other, other, other])

@@ -40,7 +40,7 @@ def template(chart: str, values: Mapping[str, Any] | None = None, *, release: st
     with helm_python.Chart.load(CHARTS / chart) as loaded:
         files = loaded.render(dict(values or {}), name=release, namespace=NAMESPACES[chart])
     manifests = [text for name, text in sorted(files.items()) if name.endswith(".yaml")]
-    return [each for text in manifests for each in yaml.safe_load_all(text) if each]
+    return [manifest for text in manifests for manifest in yaml.safe_load_all(text) if manifest]
 
 
 @cache
@@ -54,18 +54,18 @@ def charts() -> dict[str, Objects]:
 
 def one(objects: Objects, kind: str, name: str | None = None) -> dict[str, Any]:
     """The only object of a kind, or the one of this name."""
-    (found,) = [each for each in objects if each["kind"] == kind and name in (None, each["metadata"]["name"])]
-    return found
+    (manifest,) = [entry for entry in objects if entry["kind"] == kind and name in (None, entry["metadata"]["name"])]
+    return manifest
 
 
 def kustomize(directory: Path) -> Objects:
     """The objects that ``kubectl kustomize`` gives."""
     built = subprocess.run([kubectl_path(), "kustomize", directory], check=True, capture_output=True, text=True)
-    return [each for each in yaml.safe_load_all(built.stdout) if each]
+    return [manifest for manifest in yaml.safe_load_all(built.stdout) if manifest]
 
 
 @cache
 def overlays() -> dict[str, Objects]:
     """What the overlays make, by their names."""
-    found = sorted((MANIFESTS / "overlays").glob("*/kustomization.yaml"))
-    return {file.parent.name: kustomize(file.parent) for file in found}
+    files = sorted((MANIFESTS / "overlays").glob("*/kustomization.yaml"))
+    return {file.parent.name: kustomize(file.parent) for file in files}

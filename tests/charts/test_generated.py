@@ -28,17 +28,17 @@ def script(path: Path) -> ModuleType:
     return module
 
 
-def identity(each: dict[str, Any]) -> tuple[str, str, str]:
-    return each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"]
+def identity(manifest: dict[str, Any]) -> tuple[str, str, str]:
+    return manifest["kind"], manifest["metadata"].get("namespace", ""), manifest["metadata"]["name"]
 
 
-def without_helm(each: Any) -> Any:
+def without_helm(node: Any) -> Any:
     """An object without the labels and annotations that only mean something to Helm."""
     helm = ("helm.sh/chart", "app.kubernetes.io/managed-by", "helm.sh/resource-policy")
-    if isinstance(each, dict):
-        kept = {key: without_helm(value) for key, value in each.items() if key not in helm}
-        return {key: value for key, value in kept.items() if not (key == "annotations" and value == {})}
-    return [without_helm(own) for own in each] if isinstance(each, list) else each
+    if isinstance(node, dict):
+        members = {key: without_helm(value) for key, value in node.items() if key not in helm}
+        return {key: value for key, value in members.items() if not (key == "annotations" and value == {})}
+    return [without_helm(own) for own in node] if isinstance(node, list) else node
 
 
 def test_the_crd() -> None:
@@ -55,21 +55,21 @@ def test_the_dashboards() -> None:
 
 
 def test_the_manifests() -> None:
-    made = script(MANIFESTS / "generate.py").files()
+    rendered = script(MANIFESTS / "generate.py").files()
     there = {
         str(path.relative_to(MANIFESTS)): path.read_text()
         for folder in ("platform", "plain")
         for path in (MANIFESTS / folder).rglob("*.yaml")
     }
-    assert there.keys() == made.keys()
-    for name, text in made.items():
+    assert there.keys() == rendered.keys()
+    for name, text in rendered.items():
         assert there[name] == text, f"manifests/{name} is not up to date: run make manifests"
 
 
 def test_the_readmes_of_the_charts() -> None:
     command = [sys.executable, CHARTS / "values_docs.py", CHARTS / "tandem", CHARTS / "model", "--check"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout
 
 
 @pytest.mark.parametrize("chart", ["tandem", "model"])
@@ -146,33 +146,33 @@ def test_helm_docs_would_write_the_same(chart: str) -> None:
 
 
 def test_the_platform_is_the_chart() -> None:
-    objects = {identity(each): without_helm(each) for each in kustomize(MANIFESTS / "platform")}
+    objects = {identity(manifest): without_helm(manifest) for manifest in kustomize(MANIFESTS / "platform")}
     namespace = objects.pop(("Namespace", "", "tandem-system"))
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    assert objects == {identity(each): without_helm(each) for each in template("tandem")}
+    assert objects == {identity(manifest): without_helm(manifest) for manifest in template("tandem")}
     assert "helm" not in (MANIFESTS / "platform" / "controller.yaml").read_text().lower()
 
 
 @pytest.mark.parametrize("overlay", ["single", "ab"])
 def test_plain_objects_are_what_tandem_render_prints(overlay: str) -> None:
-    rollouts = [each for each in overlays()[overlay] if each["kind"] == KIND]
+    rollouts = [manifest for manifest in overlays()[overlay] if manifest["kind"] == KIND]
     command = [Path(sys.executable).with_name("tandem"), "render", "-"]
-    done = subprocess.run(command, input=dump_yaml(rollouts), capture_output=True, text=True, check=True)
-    rendered = [each for each in yaml.safe_load_all(done.stdout) if each]
-    plain = [each for each in kustomize(MANIFESTS / "plain" / overlay) if each["kind"] != "Namespace"]
+    process = subprocess.run(command, input=dump_yaml(rollouts), capture_output=True, text=True, check=True)
+    rendered = [manifest for manifest in yaml.safe_load_all(process.stdout) if manifest]
+    plain = [manifest for manifest in kustomize(MANIFESTS / "plain" / overlay) if manifest["kind"] != "Namespace"]
     assert sorted(map(identity, plain)) == sorted(map(identity, rendered))
-    by_identity = {identity(each): each for each in plain}
-    assert all(by_identity[identity(each)] == each for each in rendered)
-    assert KIND not in {each["kind"] for each in plain}
+    by_identity = {identity(manifest): manifest for manifest in plain}
+    assert all(by_identity[identity(manifest)] == manifest for manifest in rendered)
+    assert KIND not in {manifest["kind"] for manifest in plain}
 
 
 @pytest.mark.parametrize("overlay", ["single", "ab"])
 def test_plain_objects_route_versioned_paths(overlay: str) -> None:
     objects: Objects = kustomize(MANIFESTS / "plain" / overlay)
-    routes = [each for each in objects if each["kind"] == "HTTPRoute"]
+    routes = [manifest for manifest in objects if manifest["kind"] == "HTTPRoute"]
     rules = [rule for route in routes for rule in route["spec"]["rules"]]
     paths = {match["path"]["value"] for rule in rules for match in rule["matches"]}
-    variants = [each for each in objects if each["kind"] == "InferenceService"]
+    variants = [manifest for manifest in objects if manifest["kind"] == "InferenceService"]
     for number, _ in enumerate(variants, start=1):
         assert f"/v2/models/time-estimator/versions/v{number}" in paths
 

@@ -36,7 +36,7 @@ def rollout(objects: Objects) -> dict[str, Any]:
 
 
 def kinds(objects: Objects) -> list[str]:
-    return sorted(each["kind"] for each in objects)
+    return sorted(manifest["kind"] for manifest in objects)
 
 
 @pytest.mark.parametrize("values", [name for name in charts() if name.startswith("model/")])
@@ -79,9 +79,9 @@ def test_a_name_is_as_long_as_the_code_allows() -> None:
 
 
 def test_labels_and_annotations_are_on_everything() -> None:
-    for each in charts()["model/ab-values.yaml"]:
-        assert each["metadata"]["labels"]["team"] == "running", each["kind"]
-        assert each["metadata"]["annotations"]["example.com/owner"] == "running@example.com", each["kind"]
+    for manifest in charts()["model/ab-values.yaml"]:
+        assert manifest["metadata"]["labels"]["team"] == "running", manifest["kind"]
+        assert manifest["metadata"]["annotations"]["example.com/owner"] == "running@example.com", manifest["kind"]
 
 
 # secrets
@@ -89,7 +89,7 @@ def test_labels_and_annotations_are_on_everything() -> None:
 
 @pytest.mark.parametrize("secret", ["example-password", "example-key-of-the-watch", "example-key-of-the-app"])
 def test_secrets_stand_in_secrets_only(secret: str) -> None:
-    holders = [each["kind"] for each in charts()["model/ab-values.yaml"] if secret in json.dumps(each)]
+    holders = [manifest["kind"] for manifest in charts()["model/ab-values.yaml"] if secret in json.dumps(manifest)]
     assert holders == ["Secret"]
 
 
@@ -159,10 +159,10 @@ def test_another_password_makes_new_pods() -> None:
 
 def test_a_template_of_ones_own_is_kept_beside_the_checksum() -> None:
     own = {"metadata": {"annotations": {"a": "b"}}, "spec": {"predictor": {"priorityClassName": "high"}}}
-    made = rollout(model(store={"url": PASSWORD}, template=own))["spec"]["template"]
-    assert made["spec"] == own["spec"]
-    assert made["metadata"]["annotations"]["a"] == "b"
-    assert "checksum/store" in made["metadata"]["annotations"]
+    pod_template = rollout(model(store={"url": PASSWORD}, template=own))["spec"]["template"]
+    assert pod_template["spec"] == own["spec"]
+    assert pod_template["metadata"]["annotations"]["a"] == "b"
+    assert "checksum/store" in pod_template["metadata"]["annotations"]
 
 
 def test_keys_of_clients_go_into_a_secret_that_the_route_names() -> None:
@@ -185,7 +185,7 @@ def pod(objects: Objects) -> dict[str, Any]:
 
 
 def environment(objects: Objects) -> dict[str, str]:
-    return {each["name"]: each.get("value", "") for each in pod(objects)["spec"]["containers"][0]["env"]}
+    return {variable["name"]: variable.get("value", "") for variable in pod(objects)["spec"]["containers"][0]["env"]}
 
 
 def test_the_test_is_a_hook_and_can_be_left_out() -> None:
@@ -220,8 +220,8 @@ def test_the_test_asks_envoy_gateways_service() -> None:
     host = "envoy-kserve-kserve-ingress-gateway-deaaa49b.envoy-gateway-system"
     assert url == f"http://{host}/v2/models/time-estimator/ready"
     gateway = {"gateway": {"name": "eg", "namespace": "default"}}
-    asked = environment(model(route=gateway, network={"gatewayNamespace": "proxies"}, model="finish"))["URL"]
-    assert asked == "http://envoy-default-eg-e41e7b31.proxies/v2/models/finish/ready"
+    finish_url = environment(model(route=gateway, network={"gatewayNamespace": "proxies"}, model="finish"))["URL"]
+    assert finish_url == "http://envoy-default-eg-e41e7b31.proxies/v2/models/finish/ready"
 
 
 def test_the_test_asks_for_the_models_host() -> None:
@@ -241,8 +241,8 @@ class Gateway(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.asked.append((self.path, self.headers["Host"], self.headers["x-api-key"]))
-        known = self.headers["Host"] == "time-estimator.models.example.com"
-        self.send_response((503 if len(self.asked) == 1 else 200) if known else 404)
+        is_host = self.headers["Host"] == "time-estimator.models.example.com"
+        self.send_response((503 if len(self.asked) == 1 else 200) if is_host else 404)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -271,24 +271,26 @@ def run(objects: Objects, **more: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_test_passes_once_the_gateway_says_ready() -> None:
-    with gateway() as (url, seen):
+    with gateway() as (url, handler):
         values = {
             "name": "time-estimator",
             "spec": {"bundle": BUNDLE},
             "apiKeys": {"app": "k"},
             "test": {"gateway": url},
         }
-        done = run(template("model", values), API_KEY="k")
-    assert done.returncode == 0, done.stderr
-    assert seen.asked == [("/v2/models/time-estimator/ready", "time-estimator.models.example.com", "k")] * 2
+        result = run(template("model", values), API_KEY="k")
+    assert result.returncode == 0, result.stderr
+    assert handler.asked == [("/v2/models/time-estimator/ready", "time-estimator.models.example.com", "k")] * 2
 
 
 def test_the_test_fails_with_what_the_gateway_says() -> None:
     with gateway() as (url, _):
-        done = run(template("model", {"name": "x", "spec": {"bundle": BUNDLE}, "test": {"gateway": url, "timeout": 1}}))
-    assert done.returncode == 1
-    assert "x.models.example.com" in done.stderr
-    assert "404" in done.stderr
+        result = run(
+            template("model", {"name": "x", "spec": {"bundle": BUNDLE}, "test": {"gateway": url, "timeout": 1}})
+        )
+    assert result.returncode == 1
+    assert "x.models.example.com" in result.stderr
+    assert "404" in result.stderr
 
 
 # what is refused

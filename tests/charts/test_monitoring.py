@@ -33,7 +33,7 @@ def dashboards() -> dict[str, dict[str, Any]]:
 
 
 def queries() -> list[str]:
-    panels = [panel for each in dashboards().values() for panel in each["panels"]]
+    panels = [panel for board in dashboards().values() for panel in board["panels"]]
     shown = [target["expr"] for panel in panels for target in panel.get("targets", ())]
     return shown + [rule["expr"] for rule in alerts().values()]
 
@@ -62,9 +62,9 @@ def known_labels() -> set[str]:
     bundle = {"image": "x"}
     rollout = parse({"metadata": {"name": "a"}, "spec": {"bundle": bundle, "predictor": {"runtime": "triton"}}})
     monitor = one(render(rollout, Platform()), "PodMonitor")
-    given = {each.get("targetLabel") for own in monitor["spec"]["podMetricsEndpoints"] for each in own["relabelings"]}
+    labels = {rule.get("targetLabel") for own in monitor["spec"]["podMetricsEndpoints"] for rule in own["relabelings"]}
     of_the_controller = {
-        label for each in ControllerMetrics().registry._collector_to_names for label in labels_of(each)
+        label for collector in ControllerMetrics().registry._collector_to_names for label in labels_of(collector)
     }
     pods = {
         "namespace",
@@ -80,25 +80,25 @@ def known_labels() -> set[str]:
         "outcome",
         "job",
     }
-    return (given - {None}) | pods | of_the_controller
+    return (labels - {None}) | pods | of_the_controller
 
 
 def labels_of(collector: Any) -> tuple[str, ...]:
     """Names of a metric's labels, which are known without series only to its collector."""
-    found: tuple[str, ...] = getattr(collector, "_labelnames", ())
-    return found
+    names: tuple[str, ...] = getattr(collector, "_labelnames", ())
+    return names
 
 
 def test_queries_ask_for_metrics_that_there_are() -> None:
-    asked = {name for query in queries() for name in _METRIC.findall(query)}
-    assert len(asked) > 20
-    assert asked - known_metrics() - _OF_PROMETHEUS - _OF_TRITON == set()
+    names = {name for query in queries() for name in _METRIC.findall(query)}
+    assert len(names) > 20
+    assert names - known_metrics() - _OF_PROMETHEUS - _OF_TRITON == set()
 
 
 def test_queries_ask_for_labels_that_there_are() -> None:
-    asked = {label.strip() for query in queries() for found in _LABELS.findall(query) for label in found.split(",")}
-    asked |= {label for query in queries() for label in _MATCHED.findall(query)}
-    assert asked - known_labels() - _OF_HISTOGRAMS == set()
+    names = {label.strip() for query in queries() for labels in _LABELS.findall(query) for label in labels.split(",")}
+    names |= {label for query in queries() for label in _MATCHED.findall(query)}
+    assert names - known_labels() - _OF_HISTOGRAMS == set()
 
 
 def test_parentheses_match() -> None:
@@ -135,7 +135,7 @@ def test_the_schema_knows_the_alerts() -> None:
 def test_labels_in_texts_are_labels_of_the_query() -> None:
     for name, rule in alerts().items():
         texts = " ".join(rule["annotations"].values())
-        grouped = {label.strip() for found in _LABELS.findall(rule["expr"]) for label in found.split(",")}
+        grouped = {label.strip() for labels in _LABELS.findall(rule["expr"]) for label in labels.split(",")}
         used = set(re.findall(r"\$labels\.([a-z_]+)", texts))
         assert used <= (grouped or known_labels()), name
 
@@ -183,7 +183,7 @@ def test_a_dashboard_can_be_imported(name: str) -> None:
     board = dashboards()[name]
     panels = board["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
-    variables = {each["name"] for each in board["templating"]["list"]}
+    variables = {variable["name"] for variable in board["templating"]["list"]}
     assert set(re.findall(r"\$([a-z]+)\b", json.dumps(panels))) <= variables
     places = [(panel["gridPos"]["y"], panel["gridPos"]["x"]) for panel in panels]
     assert len(set(places)) == len(places)
@@ -191,16 +191,18 @@ def test_a_dashboard_can_be_imported(name: str) -> None:
 
 
 def test_dashboards_are_where_grafanas_sidecar_looks() -> None:
-    objects = [each for each in template("tandem") if each["kind"] == "ConfigMap"]
+    objects = [manifest for manifest in template("tandem") if manifest["kind"] == "ConfigMap"]
     assert len(objects) == len(dashboards())
-    for each in objects:
-        assert each["metadata"]["labels"]["grafana_dashboard"] == "1"
-        ((file, text),) = each["data"].items()
+    for config_map in objects:
+        assert config_map["metadata"]["labels"]["grafana_dashboard"] == "1"
+        ((file, text),) = config_map["data"].items()
         assert file.endswith(".json")
         assert json.loads(text) in dashboards().values()
-    placed = [each for each in charts()["tandem/full-values.yaml"] if "dashboard" in each["metadata"]["name"]]
-    assert {each["metadata"]["namespace"] for each in placed} == {"grafana"}
-    assert {each["metadata"]["annotations"]["grafana_folder"] for each in placed} == {"Models"}
+    placed = [
+        manifest for manifest in charts()["tandem/full-values.yaml"] if "dashboard" in manifest["metadata"]["name"]
+    ]
+    assert {manifest["metadata"]["namespace"] for manifest in placed} == {"grafana"}
+    assert {manifest["metadata"]["annotations"]["grafana_folder"] for manifest in placed} == {"Models"}
 
 
 def test_the_model_dashboard_shows_variants_apart() -> None:
@@ -217,10 +219,10 @@ def test_the_dashboards_tell_the_story_of_a_run() -> None:
 
 
 def test_every_metric_about_runs_is_shown_or_alerted_on() -> None:
-    asked = {name for query in queries() for name in _METRIC.findall(query)}
+    names = {name for query in queries() for name in _METRIC.findall(query)}
     of_runs = {name for name in known_metrics() if re.match("tandem_rollout_(run|canary|metric)", name)}
     assert len(of_runs) == 10
-    assert of_runs - asked == set()
+    assert of_runs - names == set()
 
 
 # scraping

@@ -22,12 +22,12 @@ COMPONENTS = sorted(path.name for path in (MANIFESTS / "components").iterdir())
 
 
 def rollouts(objects: Objects) -> list[Rollout]:
-    return [parse(each) for each in objects if each["kind"] == KIND]
+    return [parse(manifest) for manifest in objects if manifest["kind"] == KIND]
 
 
 def only(overlay: str) -> Rollout:
-    (found,) = rollouts(overlays()[overlay])
-    return found
+    (rollout,) = rollouts(overlays()[overlay])
+    return rollout
 
 
 def build(directory: Path, *components: str, overlay: str = "base", **fields: Any) -> Objects:
@@ -50,12 +50,12 @@ def build(directory: Path, *components: str, overlay: str = "base", **fields: An
 
 @pytest.mark.parametrize("overlay", overlays())
 def test_overlays_have_valid_rollouts_in_a_namespace_that_they_make(overlay: str) -> None:
-    found = rollouts(overlays()[overlay])
-    assert found
-    namespaces = {each["metadata"]["name"] for each in overlays()[overlay] if each["kind"] == "Namespace"}
-    assert {each.namespace for each in found} == namespaces == {"models"}
-    for each in found:
-        assert render(each, Platform())
+    overlay_rollouts = rollouts(overlays()[overlay])
+    assert overlay_rollouts
+    namespaces = {manifest["metadata"]["name"] for manifest in overlays()[overlay] if manifest["kind"] == "Namespace"}
+    assert {rollout.namespace for rollout in overlay_rollouts} == namespaces == {"models"}
+    for rollout in overlay_rollouts:
+        assert render(rollout, Platform())
 
 
 def test_the_base_belongs_to_no_namespace() -> None:
@@ -72,7 +72,7 @@ def test_strategies() -> None:
     deciding = ("ab", "blue-green", "canary", "shadow")
     assert {name for overlay, name in names.items() if overlay not in deciding} == {"static"}
     for overlay in ("ab", "static"):
-        assert [(each.name, each.weight) for each in only(overlay).spec.variants] == [("v1", 90), ("v2", 10)]
+        assert [(variant.name, variant.weight) for variant in only(overlay).spec.variants] == [("v1", 90), ("v2", 10)]
 
 
 def test_the_canary_is_decided_on_evidence_and_by_a_person() -> None:
@@ -90,18 +90,18 @@ def test_the_canary_is_decided_on_evidence_and_by_a_person() -> None:
 
 def test_the_next_version_is_one_line(tmp_path: Path) -> None:
     image = {"name": "registry.example.com/athlete/time-estimator", "newTag": "v2"}
-    (found,) = rollouts(build(tmp_path, overlay="overlays/canary", images=[image]))
+    (rollout,) = rollouts(build(tmp_path, overlay="overlays/canary", images=[image]))
     before = only("canary").spec
-    assert found.spec.bundle is not None and found.spec.bundle.image.endswith(":v2")
+    assert rollout.spec.bundle is not None and rollout.spec.bundle.image.endswith(":v2")
     # nothing that would make another plan of it
-    assert (found.spec.strategy, found.spec.analysis) == (before.strategy, before.analysis)
+    assert (rollout.spec.strategy, rollout.spec.analysis) == (before.strategy, before.analysis)
 
 
 def test_clients_never_meet_the_shadow() -> None:
     rollout = only("shadow")
     route = one(render(rollout, Platform()), "HTTPRoute", "time-estimator")
     (split,) = [rule for rule in route["spec"]["rules"] if rule["name"] == "split"]
-    assert [each["weight"] for each in split["backendRefs"]] == [100]
+    assert [backend["weight"] for backend in split["backendRefs"]] == [100]
     (copies,) = split["filters"]
     assert copies["requestMirror"]["percent"] == 10
     assert "v2" in copies["requestMirror"]["backendRef"]["name"]
@@ -141,43 +141,43 @@ def test_the_device_plugin_shares_what_the_rollouts_ask_for() -> None:
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_a_component_makes_a_valid_rollout(component: str, tmp_path: Path) -> None:
-    (found,) = rollouts(build(tmp_path, component))
-    assert found.namespace == "running"
-    assert found != rollouts(kustomize(MANIFESTS / "base"))[0]
+    (rollout,) = rollouts(build(tmp_path, component))
+    assert rollout.namespace == "running"
+    assert rollout != rollouts(kustomize(MANIFESTS / "base"))[0]
 
 
 def test_components_go_together(tmp_path: Path) -> None:
     chosen = [name for name in COMPONENTS if name not in ("jwt", "bundle-claim")]
     objects = build(tmp_path, *chosen, overlay="base")
-    (found,) = rollouts(objects)
-    assert found.spec.route.auth and found.spec.route.auth.api_keys
-    assert found.spec.store.url_from
-    assert found.spec.autoscaling.predictor.min_replicas == 2
-    assert found.spec.monitoring.labels
+    (rollout,) = rollouts(objects)
+    assert rollout.spec.route.auth and rollout.spec.route.auth.api_keys
+    assert rollout.spec.store.url_from
+    assert rollout.spec.autoscaling.predictor.min_replicas == 2
+    assert rollout.spec.monitoring.labels
     assert one(objects, "Namespace")["metadata"]["name"] == "running"
 
 
 def test_components_leave_the_rest_of_a_route(tmp_path: Path) -> None:
     patch = {"spec": {"route": {"timeout": "3s"}}, "kind": KIND, "apiVersion": "tandem-serving.io/v1alpha1"}
     text = yaml.safe_dump({**patch, "metadata": {"name": "time-estimator"}})
-    (found,) = rollouts(build(tmp_path, "jwt", patches=[{"patch": text}]))
-    assert found.spec.route.timeout == "3s"
-    assert found.spec.route.auth and found.spec.route.auth.jwt
+    (rollout,) = rollouts(build(tmp_path, "jwt", patches=[{"patch": text}]))
+    assert rollout.spec.route.timeout == "3s"
+    assert rollout.spec.route.auth and rollout.spec.route.auth.jwt
 
 
 @pytest.mark.parametrize(("component", "secret"), [("store-secret", "replace-this"), ("api-keys", "replace-this")])
 def test_secrets_stand_in_secrets_only(component: str, secret: str, tmp_path: Path) -> None:
     objects = build(tmp_path, component)
-    assert secret not in json.dumps([each for each in objects if each["kind"] != "Secret"])
+    assert secret not in json.dumps([manifest for manifest in objects if manifest["kind"] != "Secret"])
 
 
 def test_references_follow_the_names_of_secrets(tmp_path: Path) -> None:
     objects = build(tmp_path, "store-secret", "api-keys", namePrefix="my-")
-    (found,) = rollouts(objects)
-    names = {each["metadata"]["name"] for each in objects if each["kind"] == "Secret"}
-    assert found.name == "my-time-estimator"
-    assert found.spec.store.url_from and found.spec.route.auth and found.spec.route.auth.api_keys
-    assert {found.spec.store.url_from.name, found.spec.route.auth.api_keys.secret_name} == names
+    (rollout,) = rollouts(objects)
+    names = {manifest["metadata"]["name"] for manifest in objects if manifest["kind"] == "Secret"}
+    assert rollout.name == "my-time-estimator"
+    assert rollout.spec.store.url_from and rollout.spec.route.auth and rollout.spec.route.auth.api_keys
+    assert {rollout.spec.store.url_from.name, rollout.spec.route.auth.api_keys.secret_name} == names
     assert all(name.startswith("my-") for name in names)
 
 
@@ -188,8 +188,8 @@ def test_images_of_bundles_can_be_set(overlay: str, tmp_path: Path) -> None:
         "newName": "mine.example.com/model",
         "newTag": "v9",
     }
-    (found,) = rollouts(build(tmp_path, overlay=overlay, images=[change]))
-    assert {each.bundle.image for each in found.spec.all_variants} == {"mine.example.com/model:v9"}
+    (rollout,) = rollouts(build(tmp_path, overlay=overlay, images=[change]))
+    assert {variant.bundle.image for variant in rollout.spec.all_variants} == {"mine.example.com/model:v9"}
 
 
 def test_the_namespace_admits_the_pods_only_if_they_are_restricted() -> None:

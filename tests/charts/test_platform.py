@@ -29,7 +29,7 @@ def granted(role: dict[str, Any]) -> set[tuple[str, str, str]]:
 
 
 def needed(permissions: Iterable[Permission] = PERMISSIONS) -> set[tuple[str, str, str]]:
-    return {(each.group, each.resource, verb) for each in permissions for verb in each.verbs}
+    return {(permission.group, permission.resource, verb) for permission in permissions for verb in permission.verbs}
 
 
 def container(objects: Objects) -> dict[str, Any]:
@@ -38,15 +38,15 @@ def container(objects: Objects) -> dict[str, Any]:
 
 
 def environment(objects: Objects) -> dict[str, str]:
-    return {each["name"]: each.get("value", "") for each in container(objects)["env"]}
+    return {variable["name"]: variable.get("value", "") for variable in container(objects)["env"]}
 
 
 def images(objects: Objects) -> Iterator[str]:
     yield container(objects)["image"]
     yield from (value for name, value in environment(objects).items() if name.endswith("_IMAGE"))
-    for each in objects:
-        if each["kind"] == "ClusterServingRuntime":
-            yield from (own["image"] for own in each["spec"]["containers"])
+    for manifest in objects:
+        if manifest["kind"] == "ClusterServingRuntime":
+            yield from (own["image"] for own in manifest["spec"]["containers"])
 
 
 @pytest.mark.parametrize("file", values_files(), ids=lambda file: f"{file.parents[1].name}/{file.name}")
@@ -54,7 +54,7 @@ def test_lints_strictly(file: Any) -> None:
     values = helm_python.values_from_yaml(file.read_text())
     report = helm_python.lint(file.parents[1], values, strict=True, namespace="models")
     assert not report["errors"]
-    assert [each for each in report["messages"] if each["severity"] > 1] == []
+    assert [message for message in report["messages"] if message["severity"] > 1] == []
 
 
 # permissions
@@ -65,12 +65,14 @@ def test_the_role_is_exactly_what_the_controller_needs() -> None:
 
 
 def test_the_controller_may_not_read_secrets_and_configmaps() -> None:
-    assert not [each for each in needed() if each[1] in ("secrets", "configmaps") or "*" in each]
+    assert not [
+        permission for permission in needed() if permission[1] in ("secrets", "configmaps") or "*" in permission
+    ]
 
 
 def test_a_controller_of_one_namespace_has_a_role_there_and_nothing_of_the_cluster() -> None:
     objects = charts()["tandem/namespaced-values.yaml"]
-    assert {each["kind"] for each in objects} == {"Deployment", "Role", "RoleBinding", "ServiceAccount"}
+    assert {manifest["kind"] for manifest in objects} == {"Deployment", "Role", "RoleBinding", "ServiceAccount"}
     role, binding = (one(objects, kind, "tandem-controller") for kind in ("Role", "RoleBinding"))
     assert granted(role) == needed()
     assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == "models"
@@ -97,7 +99,7 @@ def test_the_lease_is_the_only_one_that_the_controller_may_touch(values: dict[st
         "name": "x-controller-election",
     }
     pod = one(objects, "Deployment")["spec"]["template"]["spec"]
-    assert [each["name"] for each in binding["subjects"]] == [pod["serviceAccountName"]]
+    assert [subject["name"] for subject in binding["subjects"]] == [pod["serviceAccountName"]]
     assert environment(objects)["TANDEM_CONTROLLER_NAMESPACE"] == "tandem-system"
     assert "--lease=x-controller" in container(objects)["args"]
     unbound = [rule["verbs"] for rule in role["rules"] if rule.get("resourceNames") != ["x-controller"]]
@@ -124,7 +126,9 @@ def test_whoever_may_view_or_edit_a_namespace_may_do_so_with_rollouts() -> None:
     # status and evidence are the controller's alone
     assert {resource for _, resource, _ in granted(edit)} == {"inferencerollouts"}
     off = template("tandem", {"rbac": {"aggregate": False}})
-    assert [each["metadata"]["name"] for each in off if each["kind"] == "ClusterRole"] == ["tandem-controller"]
+    assert [manifest["metadata"]["name"] for manifest in off if manifest["kind"] == "ClusterRole"] == [
+        "tandem-controller"
+    ]
 
 
 # the CustomResourceDefinition
@@ -138,8 +142,13 @@ def test_the_crd_is_that_of_the_code() -> None:
 
 def test_the_crd_outlives_the_release_unless_told_otherwise() -> None:
     def policies(values: dict[str, Any]) -> list[str | None]:
-        definitions = [each for each in template("tandem", values) if each["kind"] == "CustomResourceDefinition"]
-        return [(each["metadata"].get("annotations") or {}).get("helm.sh/resource-policy") for each in definitions]
+        definitions = [
+            manifest for manifest in template("tandem", values) if manifest["kind"] == "CustomResourceDefinition"
+        ]
+        return [
+            (definition["metadata"].get("annotations") or {}).get("helm.sh/resource-policy")
+            for definition in definitions
+        ]
 
     assert policies({}) == ["keep", "keep"]
     assert policies({"crds": {"keep": False}}) == [None, None]
@@ -163,7 +172,7 @@ def test_uploads_and_connections_are_bounded_at_the_gateway() -> None:
 
 @pytest.mark.parametrize("values", [{"gateway": {"clientTraffic": {"create": False}}}, {"rbac": {"namespaced": True}}])
 def test_the_gateway_is_left_alone_where_it_belongs_to_others(values: dict[str, Any]) -> None:
-    assert "ClientTrafficPolicy" not in {each["kind"] for each in template("tandem", values)}
+    assert "ClientTrafficPolicy" not in {manifest["kind"] for manifest in template("tandem", values)}
 
 
 # the Deployment
@@ -175,8 +184,12 @@ def test_selectors_match_the_labels_of_pods(values: str) -> None:
     deployment = one(objects, "Deployment")
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     selectors = [deployment["spec"]["selector"]["matchLabels"]]
-    selectors += [each["spec"]["podSelector"]["matchLabels"] for each in objects if each["kind"] == "NetworkPolicy"]
-    selectors += [each["spec"]["selector"]["matchLabels"] for each in objects if each["kind"] == "PodMonitor"]
+    selectors += [
+        manifest["spec"]["podSelector"]["matchLabels"] for manifest in objects if manifest["kind"] == "NetworkPolicy"
+    ]
+    selectors += [
+        manifest["spec"]["selector"]["matchLabels"] for manifest in objects if manifest["kind"] == "PodMonitor"
+    ]
     assert selectors
     for selector in selectors:
         assert selector.items() <= labels.items()
@@ -208,7 +221,7 @@ def test_of_two_controllers_a_drained_node_takes_one() -> None:
     assert spread["labelSelector"] == deployment["spec"]["selector"]
     # on a single node they run side by side
     assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
-    assert "PodDisruptionBudget" not in {each["kind"] for each in template("tandem")}
+    assert "PodDisruptionBudget" not in {manifest["kind"] for manifest in template("tandem")}
 
 
 def test_probes_ask_for_what_they_are_about() -> None:
@@ -239,9 +252,9 @@ def test_every_field_of_the_platform_is_set() -> None:
 
 
 def test_defaults_are_those_of_the_code() -> None:
-    given = environment(template("tandem"))
+    defaults = environment(template("tandem"))
     platform = {f"TANDEM_{name.upper()}": value for name, value in dataclasses.asdict(Platform()).items()}
-    assert given == platform
+    assert defaults == platform
 
 
 def test_domains_by_namespace_reach_the_controller_and_the_admission_policy() -> None:
@@ -251,14 +264,16 @@ def test_domains_by_namespace_reach_the_controller_and_the_admission_policy() ->
     policy = one(objects, "ValidatingAdmissionPolicy")
     binding = one(objects, "ValidatingAdmissionPolicyBinding")
     assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
-    variables = {each["name"]: each["expression"] for each in policy["spec"]["variables"]}
+    variables = {variable["name"]: variable["expression"] for variable in policy["spec"]["variables"]}
     assert json.loads(variables["allowed"]) == allowed
     assert "request.namespace + '.models.example'" in variables["domains"]
 
 
 @pytest.mark.parametrize("values", [{}, {"allowedDomains": {"a": []}, "rbac": {"namespaced": True}}])
 def test_without_domains_or_cluster_there_is_no_admission_policy(values: dict[str, Any]) -> None:
-    assert not [each for each in template("tandem", values) if each["kind"].startswith("ValidatingAdmission")]
+    assert not [
+        manifest for manifest in template("tandem", values) if manifest["kind"].startswith("ValidatingAdmission")
+    ]
 
 
 def test_values_reach_the_pod() -> None:
@@ -285,9 +300,9 @@ def test_values_reach_the_pod() -> None:
 
 
 def test_a_registry_for_all_images() -> None:
-    found = list(images(template("tandem", {"global": {"imageRegistry": "registry.example.com/mirror"}})))
-    assert len(found) == 7
-    assert all(image.startswith("registry.example.com/mirror/") for image in found)
+    references = list(images(template("tandem", {"global": {"imageRegistry": "registry.example.com/mirror"}})))
+    assert len(references) == 7
+    assert all(image.startswith("registry.example.com/mirror/") for image in references)
 
 
 @pytest.mark.parametrize("name", ["transformer", "predictor", "predictorGpu", "triton"])
@@ -310,11 +325,11 @@ def test_registry_tag_and_digest_of_the_controller() -> None:
 
 
 def test_common_labels_and_annotations_are_on_everything() -> None:
-    for each in charts()["tandem/full-values.yaml"]:
-        if each["metadata"]["name"] == "from-an-object":  # the user's own words
+    for manifest in charts()["tandem/full-values.yaml"]:
+        if manifest["metadata"]["name"] == "from-an-object":  # the user's own words
             continue
-        assert each["metadata"]["labels"]["team"] == "ml-platform", each["kind"]
-        assert each["metadata"]["annotations"]["example.com/owner"] == "ml-platform@example.com", each["kind"]
+        assert manifest["metadata"]["labels"]["team"] == "ml-platform", manifest["kind"]
+        assert manifest["metadata"]["annotations"]["example.com/owner"] == "ml-platform@example.com", manifest["kind"]
 
 
 def test_common_labels_do_not_replace_those_that_selectors_need() -> None:
@@ -337,7 +352,10 @@ def test_names(release: str, values: dict[str, Any], name: str) -> None:
 
 def test_names_of_objects_are_told_apart() -> None:
     for values, objects in charts().items():
-        names = [(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in objects]
+        names = [
+            (manifest["kind"], manifest["metadata"].get("namespace"), manifest["metadata"]["name"])
+            for manifest in objects
+        ]
         assert len(set(names)) == len(names), values
 
 
@@ -366,7 +384,7 @@ def test_runtimes_serve_bundles_as_kserve_mounts_them() -> None:
 
 
 def test_the_gateway_is_made_only_when_asked_for() -> None:
-    assert not [each for each in template("tandem") if each["kind"] == "Gateway"]
+    assert not [manifest for manifest in template("tandem") if manifest["kind"] == "Gateway"]
     gateway = one(charts()["tandem/full-values.yaml"], "Gateway")
     assert (gateway["metadata"]["namespace"], gateway["metadata"]["name"]) == ("gateways", "models")
     assert gateway["spec"]["gatewayClassName"] == "envoy"

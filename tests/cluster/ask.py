@@ -22,7 +22,7 @@ def rows(bundle: Any, races: pd.DataFrame) -> list[dict[str, Any]]:
     return rows_of(bundle.contract, inputs_of(bundle.model, races).request)
 
 
-async def by_v1(url: str, host: str, given: list[dict[str, Any]], **headers: str) -> list[Answer]:
+async def by_v1(url: str, host: str, instances: list[dict[str, Any]], **headers: str) -> list[Answer]:
     """Answers of V1, with vectors, one request for each row."""
     gate = asyncio.Semaphore(CONCURRENCY)
     sent = {"host": host, "x-explain": "vector", **{name.replace("_", "-"): value for name, value in headers.items()}}
@@ -38,14 +38,14 @@ async def by_v1(url: str, host: str, given: list[dict[str, Any]], **headers: str
                 (prediction,) = body["predictions"]
                 return Answer(race, body["model_version"], prediction)
 
-        return list(await asyncio.gather(*(one(race, row) for race, row in enumerate(given))))
+        return list(await asyncio.gather(*(one(race, row) for race, row in enumerate(instances))))
 
 
-async def by_v2(url: str, host: str, given: list[dict[str, Any]], version: str = "") -> tuple[str, list[float]]:
+async def by_v2(url: str, host: str, instances: list[dict[str, Any]], version: str = "") -> tuple[str, list[float]]:
     """Version and predictions of OIP v2 REST, all rows in one request."""
     body = {
         "inputs": [
-            {"name": name, "datatype": datatype, "shape": [len(given)], "data": [row[name] for row in given]}
+            {"name": name, "datatype": datatype, "shape": [len(instances)], "data": [row[name] for row in instances]}
             for name, datatype in (("athlete_id", "BYTES"), ("current_pace", "FP64"), ("ts", "BYTES"))
         ]
     }
@@ -60,14 +60,14 @@ async def by_v2(url: str, host: str, given: list[dict[str, Any]], version: str =
     return answer["model_version"], data
 
 
-async def by_grpc(url: str, host: str, given: list[dict[str, Any]], variant: str = "") -> tuple[str, list[float]]:
+async def by_grpc(url: str, host: str, instances: list[dict[str, Any]], variant: str = "") -> tuple[str, list[float]]:
     """Version and predictions of OIP v2 gRPC, all rows in one request."""
     import numpy as np
 
     inputs = [
-        Tensor.of("athlete_id", np.array([row["athlete_id"] for row in given])),
-        Tensor.of("current_pace", np.array([row["current_pace"] for row in given])),
-        Tensor.of("ts", np.array([row["ts"] for row in given])),
+        Tensor.of("athlete_id", np.array([row["athlete_id"] for row in instances])),
+        Tensor.of("current_pace", np.array([row["current_pace"] for row in instances])),
+        Tensor.of("ts", np.array([row["ts"] for row in instances])),
     ]
     message = protobuf.encode_request(InferRequest("time-estimator", inputs))
     target = url.removeprefix("http://")

@@ -86,8 +86,8 @@ def steady_gateway() -> None:
     restart it after three of them, which on a small machine happens while pods start; where there is but one proxy,
     connections are then refused. It asks for little of the processor, and so gets the least while pods start.
     """
-    for each in items("gatewayclass", "default"):
-        parameters = each["spec"].get("parametersRef") or {}
+    for gateway_class in items("gatewayclass", "default"):
+        parameters = gateway_class["spec"].get("parametersRef") or {}
         if parameters.get("kind") == "EnvoyProxy":
             probe = str(images.ROOT / "tests/cluster/gateway/probe.yaml")
             where = ("-n", parameters["namespace"])
@@ -100,7 +100,11 @@ def steady_gateway() -> None:
 
 def _patient(proxy: str) -> bool:
     pod = get("deployment", proxy, "envoy-gateway-system")["spec"]["template"]["spec"]
-    return all(each["livenessProbe"]["failureThreshold"] > 3 for each in pod["containers"] if each["name"] == "envoy")
+    return all(
+        container["livenessProbe"]["failureThreshold"] > 3
+        for container in pod["containers"]
+        if container["name"] == "envoy"
+    )
 
 
 def install_platform() -> list[str]:
@@ -145,14 +149,16 @@ def serving(cluster: Cluster, name: str, weights: str, seconds: float = 180.0) -
         rollout = get("inferencerollout", name, cluster.namespace)
         status = rollout.get("status", {})
         current = status.get("observedGeneration") == rollout["metadata"]["generation"]
-        ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions", ()))
+        ready = any(
+            condition["type"] == "Ready" and condition["status"] == "True" for condition in status.get("conditions", ())
+        )
         return status if current and ready and status.get("weights") == weights else None
 
     try:
         return eventually(look, f"{name} serves {weights}", seconds)
     except AssertionError as error:
-        told = get("inferencerollout", name, cluster.namespace).get("status", {})
-        raise AssertionError(f"{error}\nstatus: {told}") from None
+        last_status = get("inferencerollout", name, cluster.namespace).get("status", {})
+        raise AssertionError(f"{error}\nstatus: {last_status}") from None
 
 
 def delete_rollout(cluster: Cluster, name: str) -> None:

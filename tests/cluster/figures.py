@@ -22,9 +22,9 @@ class Figures:
     lost: int = 0
     single: dict[str, float] = field(default_factory=dict)
 
-    def add(self, what: str, value: str, bar: str = "") -> None:
+    def add(self, name: str, value: str, bound: str = "") -> None:
         """A row of the table."""
-        self.rows.append((what, value, bar))
+        self.rows.append((name, value, bound))
 
     def table(self) -> str:
         """The rows, aligned."""
@@ -36,8 +36,8 @@ class Figures:
     def line(self, passed: int, failed: int) -> str:
         """The closing line."""
         values = {"lost_requests": self.lost, **self.single}
-        told = " ".join(f"{name}={values.get(name, float('nan')):g}" for name in _LINE)
-        return f"e2e: passed={passed} failed={failed} {told}"
+        figures = " ".join(f"{name}={values.get(name, float('nan')):g}" for name in _LINE)
+        return f"e2e: passed={passed} failed={failed} {figures}"
 
 
 FIGURES: Final = Figures()

@@ -24,6 +24,7 @@ TRANSFORMER: Final = f"tandem-transformer:{TAG}"
 NEXT_TRANSFORMER: Final = f"tandem-transformer:{TAG}-next"
 PREDICTOR: Final = f"tandem-predictor:{TAG}"
 CONTROLLER: Final = f"tandem-controller:{TAG}"
+CLI: Final = f"tandem-cli:{TAG}"
 
 BUNDLE_BASE: Final = os.environ.get("TANDEM_BUNDLE_BASE", "busybox:1.37")
 

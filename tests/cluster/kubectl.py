@@ -15,43 +15,43 @@ class CommandError(AssertionError):
     """A command failed; the message has its standard error."""
 
 
-def run(*command: str, given: str | None = None) -> str:
+def run(*command: str, stdin: str | None = None) -> str:
     """Standard output of a command.
 
     Raises:
         CommandError: if it fails.
     """
-    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CommandError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout
+    process = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise CommandError(f"{' '.join(command)}: {process.stderr.strip() or process.stdout.strip()}")
+    return process.stdout
 
 
-def kubectl(*arguments: str, given: str | None = None) -> str:
+def kubectl(*arguments: str, stdin: str | None = None) -> str:
     """Standard output of kubectl."""
-    return run("kubectl", *arguments, given=given)
+    return run("kubectl", *arguments, stdin=stdin)
 
 
 def get(kind: str, name: str, namespace: str) -> dict[str, Any]:
     """An object."""
-    found: dict[str, Any] = json.loads(kubectl("-n", namespace, "get", kind, name, "-o", "json"))
-    return found
+    manifest: dict[str, Any] = json.loads(kubectl("-n", namespace, "get", kind, name, "-o", "json"))
+    return manifest
 
 
 def items(kind: str, namespace: str, labels: str = "") -> list[dict[str, Any]]:
     """Objects of a kind."""
     selector = ["-l", labels] if labels else []
-    found: list[dict[str, Any]] = json.loads(kubectl("-n", namespace, "get", kind, *selector, "-o", "json"))["items"]
-    return found
+    objects: list[dict[str, Any]] = json.loads(kubectl("-n", namespace, "get", kind, *selector, "-o", "json"))["items"]
+    return objects
 
 
 def apply(objects: Iterable[dict[str, Any]], namespace: str) -> None:
     """Apply manifests."""
-    documents = "\n---\n".join(json.dumps(each) for each in objects)
-    kubectl("-n", namespace, "apply", "-f", "-", given=documents)
+    documents = "\n---\n".join(json.dumps(manifest) for manifest in objects)
+    kubectl("-n", namespace, "apply", "-f", "-", stdin=documents)
 
 
-def eventually(look: Callable[[], T | None], what: str, seconds: float = 120.0) -> T:
+def eventually(look: Callable[[], T | None], expectation: str, seconds: float = 120.0) -> T:
     """What a look finds, as soon as it finds something.
 
     Raises:
@@ -59,9 +59,9 @@ def eventually(look: Callable[[], T | None], what: str, seconds: float = 120.0) 
     """
     deadline = time.monotonic() + seconds
     while True:
-        found = look()
-        if found:
-            return found
+        value = look()
+        if value:
+            return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s: {what}; last seen: {found!r}")
+            raise AssertionError(f"not within {seconds:g} s: {expectation}; last seen: {value!r}")
         time.sleep(0.5)

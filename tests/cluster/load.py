@@ -100,7 +100,7 @@ class Load:
 
     def shares(self, since: float, until: float = float("inf")) -> dict[str, float]:
         """Share of each variant among the answers to requests of a span of time."""
-        counts = Counter(each.variant for each in self.samples if since <= each.at < until and not each.failure)
+        counts = Counter(sample.variant for sample in self.samples if since <= sample.at < until and not sample.failure)
         return {variant: count / counts.total() for variant, count in counts.items()}
 
     async def _run(self) -> None:

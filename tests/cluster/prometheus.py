@@ -25,5 +25,5 @@ def requests(cluster: Cluster, service: str, traffic: str = ".*") -> float:
     query = f"sum(tandem_requests_total{{{labels}}})"
     url = f"{cluster.prometheus}/api/v1/query?query={urllib.parse.quote(query)}"
     with urllib.request.urlopen(url, timeout=10) as response:
-        found = json.load(response)["data"]["result"]
-    return float(found[0]["value"][1]) if found else 0.0
+        result = json.load(response)["data"]["result"]
+    return float(result[0]["value"][1]) if result else 0.0

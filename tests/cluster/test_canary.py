@@ -91,7 +91,7 @@ def put(cluster: Cluster, version: str, gates: list[dict[str, Any]] = GATES) -> 
 
 
 @pytest.fixture(scope="module")
-def asked(cluster: Cluster) -> list[dict[str, Any]]:
+def instances(cluster: Cluster) -> list[dict[str, Any]]:
     """Rows of real finishers, in an order that does not matter."""
     from races import read_races
 
@@ -138,19 +138,19 @@ class Watched:
     def run(self) -> dict[str, Any]:
         """Status of the run."""
         status = get("inferencerollout", NAME, self.cluster.namespace).get("status", {})
-        found: dict[str, Any] = status.get("run") or {}
-        return found
+        run_status: dict[str, Any] = status.get("run") or {}
+        return run_status
 
     def look(self) -> dict[str, Any]:
         """Look at the run, and at what stable has."""
-        found = self.run
-        state = f"{found.get('state')} {found.get('weight', 0)}"
+        run_status = self.run
+        state = f"{run_status.get('state')} {run_status.get('weight', 0)}"
         if self.states[-1:] != [state]:
             self.states.append(state)
-        if found:
-            least = min(ready(self.cluster, found["stable"]).values())
-            self.pods[found["state"]] = min(self.pods.get(found["state"], least), least)
-        return found
+        if run_status:
+            least = min(ready(self.cluster, run_status["stable"]).values())
+            self.pods[run_status["state"]] = min(self.pods.get(run_status["state"], least), least)
+        return run_status
 
     def until(self, *states: str, seconds: float = 300.0) -> dict[str, Any]:
         """The run, once it is in one of some states.
@@ -168,24 +168,27 @@ class Watched:
 
 def ready(cluster: Cluster, service: str) -> dict[str, int]:
     """Ready pods of each half of an InferenceService."""
-    found = dict.fromkeys(("transformer", "predictor"), 0)
+    counts = dict.fromkeys(("transformer", "predictor"), 0)
     for pod in items("pods", cluster.namespace, f"serving.kserve.io/inferenceservice={service}"):
-        if any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ())):
-            found[pod["metadata"]["labels"]["component"]] += 1
-    return found
+        if any(
+            condition["type"] == "Ready" and condition["status"] == "True"
+            for condition in pod["status"].get("conditions", ())
+        ):
+            counts[pod["metadata"]["labels"]["component"]] += 1
+    return counts
 
 
 def held(cluster: Cluster, service: str, replicas: int | None) -> None:
     """Have both halves keep so many pods, whatever KEDA would have; None to let it go on."""
     for half in ("transformer", "predictor"):
-        what = "paused-replicas-" if replicas is None else f"paused-replicas={replicas}"
+        suffix = "paused-replicas-" if replicas is None else f"paused-replicas={replicas}"
         name = f"{service}-{half}"
-        annotation = f"autoscaling.keda.sh/{what}"
+        annotation = f"autoscaling.keda.sh/{suffix}"
         kubectl("-n", cluster.namespace, "annotate", "scaledobject", name, annotation, "--overwrite")
 
 
-def load(cluster: Cluster, asked: list[dict[str, Any]]) -> Load:
-    return Load(f"{cluster.gateway}/v1/models/time-estimator:predict", cluster.host(NAME), asked, rate=RATE)
+def load(cluster: Cluster, instances: list[dict[str, Any]]) -> Load:
+    return Load(f"{cluster.gateway}/v1/models/time-estimator:predict", cluster.host(NAME), instances, rate=RATE)
 
 
 def controller(cluster: Cluster, replicas: int) -> None:
@@ -205,20 +208,20 @@ def report(cluster: Cluster, directory: Path) -> dict[str, Any]:
     for form in ("md", "html"):
         tandem("rollout", "report", NAME, "-n", cluster.namespace, "--output", str(directory / f"report.{form}"))
     text = (directory / "report.md").read_text()
-    found: dict[str, Any] = json.loads(tandem("rollout", "report", NAME, "-n", cluster.namespace, "--format", "json"))
-    assert found["evidence"] and found["sampleCount"] and found["samples"] and found["decisions"], text
-    assert {each["name"] for each in found["questions"]} == {each["name"] for each in found["metrics"]}
-    assert all(each["queries"] for each in found["questions"])
-    assert found["run"]["message"] in text
+    content: dict[str, Any] = json.loads(tandem("rollout", "report", NAME, "-n", cluster.namespace, "--format", "json"))
+    assert content["evidence"] and content["sampleCount"] and content["samples"] and content["decisions"], text
+    assert {entry["name"] for entry in content["questions"]} == {entry["name"] for entry in content["metrics"]}
+    assert all(question["queries"] for question in content["questions"])
+    assert content["run"]["message"] in text
     assert "<svg" in (directory / "report.html").read_text()
-    return found
+    return content
 
 
 def serves(cluster: Cluster) -> dict[str, Any]:
     """The variant that has all requests."""
     variants = get("inferencerollout", NAME, cluster.namespace)["status"]["variants"]
-    (found,) = [each for each in variants if each.get("weight") == 100]
-    return dict(found)
+    (variant,) = [entry for entry in variants if entry.get("weight") == 100]
+    return dict(variant)
 
 
 def ship(
@@ -250,19 +253,23 @@ def ship(
     return watched
 
 
-def own_failures_only(sent: Load, what: str, *, faulty: bool = False) -> None:
+def own_failures_only(sent: Load, name: str, *, faulty: bool = False) -> None:
     """Nothing was lost, but what a faulty canary itself has answered with 500."""
-    lost = [each for each in sent.failures if not (faulty and each.arm == "canary" and each.failure.startswith("500:"))]
+    lost = [
+        sample
+        for sample in sent.failures
+        if not (faulty and sample.arm == "canary" and sample.failure.startswith("500:"))
+    ]
     FIGURES.lost += len(lost)
     own = len(sent.failures) - len(lost)
-    told = f"; {own:,} errors of the canary" if own else ""
-    FIGURES.add(what, f"{len(lost)} of {len(sent.samples):,} requests lost{told}", "0 beyond the canary's own")
-    assert not lost, [f"{each.at:.1f} s: {each.arm} {each.failure}" for each in lost[:10]]
+    note = f"; {own:,} errors of the canary" if own else ""
+    FIGURES.add(name, f"{len(lost)} of {len(sent.samples):,} requests lost{note}", "0 beyond the canary's own")
+    assert not lost, [f"{sample.at:.1f} s: {sample.arm} {sample.failure}" for sample in lost[:10]]
 
 
 @pytest.mark.core
-def test_a_good_canary_is_promoted(cluster: Cluster, asked: list[dict[str, Any]], tmp_path: Path) -> None:
-    with load(cluster, asked) as sent:
+def test_a_good_canary_is_promoted(cluster: Cluster, instances: list[dict[str, Any]], tmp_path: Path) -> None:
+    with load(cluster, instances) as sent:
         watched = ship(cluster, sent, "v2")
         began = sent.now
         watched.until("Promoted", "Aborted", "Paused", seconds=420)
@@ -271,11 +278,11 @@ def test_a_good_canary_is_promoted(cluster: Cluster, asked: list[dict[str, Any]]
         since = sent.now
         sent.wait(RATE * 5)
         assert set(sent.shares(since)) == {"v2"}
-    found = report(cluster, tmp_path)
-    median = statistics.median(each.seconds for each in sent.samples) * 1000
+    result = report(cluster, tmp_path)
+    median = statistics.median(sample.seconds for sample in sent.samples) * 1000
     FIGURES.add("seen by the client", f"median {median:.1f} ms")
-    assert found["run"]["outcome"] == "Promoted", found["run"]["message"]
-    assert [each["verdict"] for each in found["metrics"]] == ["pass"] * len(GATES)
+    assert result["run"]["outcome"] == "Promoted", result["run"]["message"]
+    assert [metric["verdict"] for metric in result["metrics"]] == ["pass"] * len(GATES)
     FIGURES.add("a good canary is promoted", f"{seconds:.0f} s after its first request; {', '.join(watched.states)}")
     own_failures_only(sent, "a good canary, promoted")
 
@@ -289,9 +296,9 @@ def test_a_good_canary_is_promoted(cluster: Cluster, asked: list[dict[str, Any]]
     ],
 )
 def test_a_faulty_canary_is_aborted(
-    cluster: Cluster, asked: list[dict[str, Any]], tmp_path: Path, version: str, metrics: set[str]
+    cluster: Cluster, instances: list[dict[str, Any]], tmp_path: Path, version: str, metrics: set[str]
 ) -> None:
-    with load(cluster, asked) as sent:
+    with load(cluster, instances) as sent:
         watched = ship(cluster, sent, version)
         began = sent.now
         watched.until("Aborted", "Promoted", "Paused")
@@ -301,14 +308,14 @@ def test_a_faulty_canary_is_aborted(
         since = sent.now
         sent.wait(RATE * 10)
         assert set(sent.shares(since)) == {watched.before}
-        requests = sum(each.arm == "canary" for each in sent.samples)
-    found = report(cluster, tmp_path)
-    assert found["run"]["outcome"] == "Aborted"
-    failed = {each["name"] for each in found["metrics"] if each["verdict"] == "fail"}
-    assert failed and failed <= metrics, found["run"]["message"]
-    told = kubectl("-n", cluster.namespace, "get", "inferencerollout", NAME)
-    assert "Aborted" in told, told
-    predicted = forecast(version, found)
+        requests = sum(sample.arm == "canary" for sample in sent.samples)
+    result = report(cluster, tmp_path)
+    assert result["run"]["outcome"] == "Aborted"
+    failed = {metric["name"] for metric in result["metrics"] if metric["verdict"] == "fail"}
+    assert failed and failed <= metrics, result["run"]["message"]
+    table = kubectl("-n", cluster.namespace, "get", "inferencerollout", NAME)
+    assert "Aborted" in table, table
+    predicted = forecast(version, result)
     FIGURES.add(
         f"{version} is aborted",
         f"after {requests:,} requests of the canary, {predicted:,.0f} predicted; {seconds:.0f} s",
@@ -321,16 +328,18 @@ def test_a_faulty_canary_is_aborted(
     assert fewest == PODS, watched.pods
 
 
-def fast_and_slow(cluster: Cluster, asked: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def fast_and_slow(
+    cluster: Cluster, instances: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows that v2-errors answers, and rows that it answers with 500, by what stable predicts."""
-    _, seconds = asyncio.run(by_v2(cluster.gateway, cluster.host(NAME), asked))
-    pairs = list(zip(asked, seconds, strict=True))
+    _, seconds = asyncio.run(by_v2(cluster.gateway, cluster.host(NAME), instances))
+    pairs = list(zip(instances, seconds, strict=True))
     return [row for row, predicted in pairs if predicted < 0.9 * SLOW_FINISH_S], [
         row for row, predicted in pairs if predicted > 1.15 * SLOW_FINISH_S
     ]
 
 
-async def failures(cluster: Cluster, slow: Sequence[dict[str, Any]], wanted: int) -> int:
+async def failures(cluster: Cluster, slow: Sequence[dict[str, Any]], count: int) -> int:
     """Ask for slow rows, which only v2-errors fails to answer, until so many have failed."""
     url = f"{cluster.gateway}/v1/models/time-estimator:predict"
     failed = 0
@@ -338,24 +347,24 @@ async def failures(cluster: Cluster, slow: Sequence[dict[str, Any]], wanted: int
         for row in itertools.cycle(slow):
             async with session.post(url, json={"instances": [row]}) as response:
                 failed += response.status >= 500
-            if failed == wanted:
+            if failed == count:
                 return failed
     raise AssertionError("there is no slow row")
 
 
 def canary_events(cluster: Cluster) -> dict[str, float]:
     """Failed answers of the canary in the ticks of the last run, by metric."""
-    told = json.loads(tandem("rollout", "report", NAME, "-n", cluster.namespace, "--format", "json"))
+    content = json.loads(tandem("rollout", "report", NAME, "-n", cluster.namespace, "--format", "json"))
     return {
-        metric: sum(tick["metrics"].get(metric, {}).get("canaryEvents", 0.0) for tick in told["samples"])
+        metric: sum(tick["metrics"].get(metric, {}).get("canaryEvents", 0.0) for tick in content["samples"])
         for metric in ("errors", "errors-in-pods")
     }
 
 
 def test_what_fails_in_the_second_after_a_step_and_never_again_is_evidence(
-    cluster: Cluster, asked: list[dict[str, Any]]
+    cluster: Cluster, instances: list[dict[str, Any]]
 ) -> None:
-    fast, slow = fast_and_slow(cluster, asked)
+    fast, slow = fast_and_slow(cluster, instances)
     with load(cluster, fast) as sent:
         watched = ship(cluster, sent, "v2-errors", gates=REPORTED)
         sent.wait_until(lambda: watched.look().get("weight") == SECOND, 240)
@@ -372,12 +381,12 @@ def test_what_fails_in_the_second_after_a_step_and_never_again_is_evidence(
 
 
 def test_without_prometheus_it_holds_and_without_a_controller_traffic_goes_on(
-    cluster: Cluster, asked: list[dict[str, Any]]
+    cluster: Cluster, instances: list[dict[str, Any]]
 ) -> None:
     try:
-        with load(cluster, asked) as sent:
-            other = "v1" if serves(cluster)["version"] == "v2" else "v2"
-            watched = ship(cluster, sent, other, without=True)
+        with load(cluster, instances) as sent:
+            version = "v1" if serves(cluster)["version"] == "v2" else "v2"
+            watched = ship(cluster, sent, version, without=True)
             since = sent.now
             sent.wait_until(functools.partial(_says, cluster, "provider-error"))
             sent.wait(RATE * 60)  # longer than the hold of its step
@@ -386,7 +395,7 @@ def test_without_prometheus_it_holds_and_without_a_controller_traffic_goes_on(
             controller(cluster, 0)
             sent.wait_until(lambda: not items("pods", SYSTEM, "app.kubernetes.io/component=controller"))
             sent.wait(RATE * 20)
-            share = sent.shares(since).get(other, 0.0)
+            share = sent.shares(since).get(version, 0.0)
             prometheus.scale(1)
             controller(cluster, 1)
             watched.until("Promoted", "Aborted", "Paused", seconds=420)
@@ -402,15 +411,15 @@ def test_without_prometheus_it_holds_and_without_a_controller_traffic_goes_on(
 
 def _says(cluster: Cluster, verdict: str) -> bool:
     status = get("inferencerollout", NAME, cluster.namespace)["status"]
-    return any(each["verdict"] == verdict for each in status.get("metrics", ()))
+    return any(metric["verdict"] == verdict for metric in status.get("metrics", ()))
 
 
-def forecast(version: str, found: Mapping[str, Any]) -> float:
+def forecast(version: str, result: Mapping[str, Any]) -> float:
     """Requests of the canary until its rollback: the median of the simulation, which reads counters as they are.
 
     Those that come until Prometheus has scraped them, and until the route has followed, are added.
     """
-    measured = {each["name"]: each for each in found["metrics"]}
+    measured = {metric["name"]: metric for metric in result["metrics"]}
     latency, degraded = measured["latency"], measured["degraded"]
     slow, rare = 0.05, degraded["stable"] or 0.0
     rates = {
@@ -422,7 +431,7 @@ def forecast(version: str, found: Mapping[str, Any]) -> float:
     }
     even = (0.1,) * 10
     traffic = Traffic(requests_per_second=RATE, rates=rates, bins=tilted(even, 0.7 if version == "v2-drift" else 0.0))
-    metrics = [msgspec.convert(each, Metric) for each in GATES]
+    metrics = [msgspec.convert(metric, Metric) for metric in GATES]
     spread = predicted_requests(
         metrics, traffic, weight=FIRST, interval=INTERVAL_S, warmup=WARMUP_S, timeout=360.0, rollouts=500
     )

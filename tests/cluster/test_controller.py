@@ -51,18 +51,23 @@ def kill() -> None:
 def weighted_backends(cluster: Cluster) -> set[str]:
     route = get("httproute", NAME, cluster.namespace)
     (split,) = [rule for rule in route["spec"]["rules"] if rule["name"] == "split"]
-    return {each["name"] for each in split["backendRefs"] if each["weight"]}
+    return {backend["name"] for backend in split["backendRefs"] if backend["weight"]}
 
 
 def without_endpoints(cluster: Cluster) -> set[str]:
     """Services with weight and without a ready endpoint."""
-    found = set()
+    names = set()
     for name in weighted_backends(cluster):
         slices = items("endpointslices", cluster.namespace, f"kubernetes.io/service-name={name}")
-        ready = [end for each in slices for end in each.get("endpoints") or () if end["conditions"].get("ready")]
+        ready = [
+            end
+            for endpoint_slice in slices
+            for end in endpoint_slice.get("endpoints") or ()
+            if end["conditions"].get("ready")
+        ]
         if not ready:
-            found.add(name)
-    return found & weighted_backends(cluster)
+            names.add(name)
+    return names & weighted_backends(cluster)
 
 
 def test_a_controller_that_is_killed_again_and_again(cluster: Cluster) -> None:
@@ -191,7 +196,9 @@ def test_weights_leave_a_variant_without_pods_although_the_leader_has_crashed(cl
     put(cluster, variants(v1=90, v2=10))
     status = serving(cluster, NAME, "v1=90 v2=10")
     (service,) = [
-        each["inferenceService"] for each in status["variants"] if each["name"] == "v2" and each.get("weight")
+        variant["inferenceService"]
+        for variant in status["variants"]
+        if variant["name"] == "v2" and variant.get("weight")
     ]
     halves = [f"{service}-{half}" for half in ("transformer", "predictor")]
     killed = crash(leader())

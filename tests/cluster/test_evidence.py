@@ -47,7 +47,7 @@ def _rollout(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def counted(cluster: Cluster) -> dict[str, int]:
     """Requests of the failing version that the metrics have counted, by metric."""
     status: dict[str, Any] = get("inferencerollout", NAME, cluster.namespace).get("status", {})
-    return {each["name"]: each.get("requests", 0) for each in status.get("metrics", ())}
+    return {metric["name"]: metric.get("requests", 0) for metric in status.get("metrics", ())}
 
 
 def test_pinned_requests_are_counted_apart_and_decide_nothing(cluster: Cluster) -> None:
@@ -58,12 +58,12 @@ def test_pinned_requests_are_counted_apart_and_decide_nothing(cluster: Cluster) 
     # one process, which asks for the same many times
     run("curl", "-s", *flags, "-H", "content-type: application/json", "-d", body, f"{url}?n=[1-{PINNED}]")
     variants = get("inferencerollout", NAME, cluster.namespace)["status"]["variants"]
-    (service,) = [each["inferenceService"] for each in variants if each["name"] == "bad"]
+    (service,) = [variant["inferenceService"] for variant in variants if variant["name"] == "bad"]
     eventually(lambda: prometheus.requests(cluster, service) >= PINNED, "Prometheus has the pinned requests", 120)
     assert prometheus.requests(cluster, service, traffic="weighted") == 0
     with Load(url, cluster.host(NAME), [ROW], rate=40, header="x-user-id") as sent:
         sent.wait_until(lambda: all(counted(cluster).get(name, 0) for name in ("errors", "errors-in-pods")))
-    weighted = sum(each.arm == "bad" for each in sent.samples)
-    found = counted(cluster)
-    FIGURES.add("pinned requests", f"{PINNED} pinned; {found} counted of {weighted} that the weights sent", "none")
-    assert all(requests <= weighted for requests in found.values()), found
+    weighted = sum(sample.arm == "bad" for sample in sent.samples)
+    counts = counted(cluster)
+    FIGURES.add("pinned requests", f"{PINNED} pinned; {counts} counted of {weighted} that the weights sent", "none")
+    assert all(requests <= weighted for requests in counts.values()), counts

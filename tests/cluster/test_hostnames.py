@@ -25,7 +25,7 @@ def put(cluster: Cluster, name: str, host: str, version: str = "v1") -> None:
 def conflict(cluster: Cluster, name: str) -> dict[str, Any] | None:
     """What a rollout says about hosts that others claim, too."""
     conditions = get("inferencerollout", name, cluster.namespace).get("status", {}).get("conditions", ())
-    return next((each for each in conditions if each["type"] == "HostnamesUnique"), None)
+    return next((condition for condition in conditions if condition["type"] == "HostnamesUnique"), None)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,14 +39,14 @@ def test_the_later_of_two_gets_no_route_and_both_are_told(cluster: Cluster) -> N
     put(cluster, FIRST, HOST)
     serving(cluster, FIRST, "main=100")
     put(cluster, SECOND, HOST, "v2")
-    for name, other in ((FIRST, SECOND), (SECOND, FIRST)):
-        told = eventually(lambda name=name: conflict(cluster, name), f"{name} says that there is a conflict")  # type: ignore[misc]
-        assert (told["status"], told["reason"]) == ("False", "HostnameConflict")
-        assert f"{cluster.namespace}/{other}" in told["message"]
+    for name, rival in ((FIRST, SECOND), (SECOND, FIRST)):
+        condition = eventually(lambda name=name: conflict(cluster, name), f"{name} says that there is a conflict")  # type: ignore[misc]
+        assert (condition["status"], condition["reason"]) == ("False", "HostnameConflict")
+        assert f"{cluster.namespace}/{rival}" in condition["message"]
 
     def runs() -> bool:
         variants = get("inferencerollout", SECOND, cluster.namespace)["status"].get("variants", ())
-        return [each["phase"] for each in variants] == ["Ready"]
+        return [variant["phase"] for variant in variants] == ["Ready"]
 
     eventually(runs, f"{SECOND} would serve", 180)
     labels = f"tandem-serving.io/rollout={SECOND}"

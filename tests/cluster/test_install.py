@@ -46,8 +46,8 @@ def test_predictions_are_right_and_vectors_equal_bit_for_bit(installed: Cluster)
     from races import read_races
 
     races = read_races().sample(2_000, random_state=3, ignore_index=True)
-    given = rows(installed.trained["v1"].bundle, races)
-    answers = asyncio.run(by_v1(installed.gateway, installed.host(NAME), given))
+    instances = rows(installed.trained["v1"].bundle, races)
+    answers = asyncio.run(by_v1(installed.gateway, installed.host(NAME), instances))
     for line in check_answers(installed.trained, races, answers):
         FIGURES.add("V1 through the gateway", line)
 
@@ -56,12 +56,12 @@ def test_predictions_are_right_and_vectors_equal_bit_for_bit(installed: Cluster)
 def test_every_protocol_gives_the_same_predictions(installed: Cluster, version: str) -> None:
     from races import read_races
 
-    given = rows(installed.trained[version].bundle, read_races().head(20))
+    instances = rows(installed.trained[version].bundle, read_races().head(20))
     host = installed.host(NAME)
-    answers = asyncio.run(by_v1(installed.gateway, host, given, x_model_variant=version))
+    answers = asyncio.run(by_v1(installed.gateway, host, instances, x_model_variant=version))
     expected = [answer.prediction["predicted_time_s"] for answer in answers]
-    by_rest = asyncio.run(by_v2(installed.gateway, host, given, version=version))
-    by_rpc = asyncio.run(by_grpc(installed.gateway, host, given, variant=version))
+    by_rest = asyncio.run(by_v2(installed.gateway, host, instances, version=version))
+    by_rpc = asyncio.run(by_grpc(installed.gateway, host, instances, variant=version))
     assert by_rest[0] == by_rpc[0] == version
     # ONNX Runtime's last bits differ with the size of a batch
     np.testing.assert_allclose(by_rest[1], expected, rtol=1e-5)
@@ -93,7 +93,7 @@ def test_the_transformer_image_is_small(installed: Cluster) -> None:
 
 def test_the_controller_has_restarted_never(installed: Cluster) -> None:
     (pod,) = items("pods", SYSTEM, "app.kubernetes.io/component=controller")
-    assert [each["restartCount"] for each in pod["status"]["containerStatuses"]] == [0]
+    assert [status["restartCount"] for status in pod["status"]["containerStatuses"]] == [0]
 
 
 def test_uninstalling_leaves_nothing(installed: Cluster) -> None:
@@ -105,8 +105,8 @@ def test_uninstalling_leaves_nothing(installed: Cluster) -> None:
 
 def _seconds_to_ready(pod: dict[str, object]) -> float:
     status = get("pod", pod["metadata"]["name"], pod["metadata"]["namespace"])["status"]  # type: ignore[index]
-    started = max(_time(each["state"]["running"]["startedAt"]) for each in status["containerStatuses"])
-    (ready,) = [each["lastTransitionTime"] for each in status["conditions"] if each["type"] == "Ready"]
+    started = max(_time(container["state"]["running"]["startedAt"]) for container in status["containerStatuses"])
+    (ready,) = [condition["lastTransitionTime"] for condition in status["conditions"] if condition["type"] == "Ready"]
     return (_time(ready) - started).total_seconds()
 
 

@@ -80,40 +80,43 @@ def test_plain_manifests_without_the_controller(there: Cluster, tmp_path: Path) 
 def _all_ready(cluster: Cluster) -> bool:
     pods = items("pods", cluster.namespace, "serving.kserve.io/inferenceservice")
     ready = [
-        any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ()))
+        any(
+            condition["type"] == "Ready" and condition["status"] == "True"
+            for condition in pod["status"].get("conditions", ())
+        )
         for pod in pods
     ]
     return len(ready) == 4 and all(ready)
 
 
-def _right(cluster: Cluster, what: str) -> None:
+def _right(cluster: Cluster, name: str) -> None:
     """Answers of both variants are right by every protocol."""
     from races import inputs_of, read_races
 
     races = read_races().sample(100, random_state=4, ignore_index=True)
-    given = rows(cluster.trained["v1"].bundle, races)
+    inputs = rows(cluster.trained["v1"].bundle, races)
     host = cluster.host(NAME)
     for version, trained in cluster.trained.items():
-        eventually(lambda version=version: _routed(cluster, host, given[:1], version), f"{what}: {version} routed", 30)  # type: ignore[misc]
+        eventually(lambda version=version: _routed(cluster, host, inputs[:1], version), f"{name}: {version} routed", 30)  # type: ignore[misc]
         bundle = trained.bundle
         (vectors,) = bundle.pipeline().vectors(inputs_of(bundle.model, races)).values()
         tolerance = bundle.tolerance("CPUExecutionProvider")
         within = {"rtol": tolerance.rtol, "atol": tolerance.atol}
         expected = trained.estimator.predict(vectors)
-        answers = asyncio.run(by_v1(cluster.gateway, host, given, x_model_variant=version))
+        answers = asyncio.run(by_v1(cluster.gateway, host, inputs, x_model_variant=version))
         assert {answer.variant for answer in answers} == {version}
-        np.testing.assert_allclose([each.prediction["predicted_time_s"] for each in answers], expected, **within)
-        for answered, found in (
-            asyncio.run(by_v2(cluster.gateway, host, given, version=version)),
-            asyncio.run(by_grpc(cluster.gateway, host, given, variant=version)),
+        np.testing.assert_allclose([answer.prediction["predicted_time_s"] for answer in answers], expected, **within)
+        for answered, predictions in (
+            asyncio.run(by_v2(cluster.gateway, host, inputs, version=version)),
+            asyncio.run(by_grpc(cluster.gateway, host, inputs, variant=version)),
         ):
             assert answered == version
-            np.testing.assert_allclose(found, expected, **within)
-    FIGURES.add(what, "answers are right by V1, OIP REST and gRPC")
+            np.testing.assert_allclose(predictions, expected, **within)
+    FIGURES.add(name, "answers are right by V1, OIP REST and gRPC")
 
 
-def _routed(cluster: Cluster, host: str, given: list[dict[str, Any]], version: str) -> bool:
+def _routed(cluster: Cluster, host: str, inputs: list[dict[str, Any]], version: str) -> bool:
     try:
-        return asyncio.run(by_v2(cluster.gateway, host, given, version=version))[0] == version
+        return asyncio.run(by_v2(cluster.gateway, host, inputs, version=version))[0] == version
     except (AssertionError, KeyError, ValueError, OSError):
         return False

@@ -35,10 +35,10 @@ def load(cluster: Cluster) -> Load:
     return Load(url, cluster.host(NAME), [ROW], rate=RATE)
 
 
-def all_answered(what: str, sent: Load) -> None:
+def all_answered(name: str, sent: Load) -> None:
     lost = [f"{sample.at:.1f} s: {sample.failure}" for sample in sent.failures]
     FIGURES.lost += len(lost)
-    FIGURES.add(what, f"{len(lost)} of {len(sent.samples):,} requests lost", "0")
+    FIGURES.add(name, f"{len(lost)} of {len(sent.samples):,} requests lost", "0")
     assert not lost, lost[:10]
 
 

@@ -27,8 +27,8 @@ NAME = "refusals"
 GOOD = variants(v1=90)[0]
 
 
-def put(cluster: Cluster, *others: dict[str, Any]) -> None:
-    apply([manifest(NAME, cluster.namespace, variants=[GOOD, *others])], cluster.namespace)
+def put(cluster: Cluster, *extra: dict[str, Any]) -> None:
+    apply([manifest(NAME, cluster.namespace, variants=[GOOD, *extra])], cluster.namespace)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,7 +39,7 @@ def _rollout(cluster: Cluster) -> Iterator[None]:
     delete_rollout(cluster, NAME)
 
 
-def refused(cluster: Cluster, what: str, says: str) -> None:
+def refused(cluster: Cluster, name: str, says: str) -> None:
     """Wait for the reason; meanwhile v1 has all the traffic and loses none of it."""
 
     def look() -> str:
@@ -48,7 +48,7 @@ def refused(cluster: Cluster, what: str, says: str) -> None:
 
     url = f"{cluster.gateway}/v1/models/time-estimator:predict"
     with Load(url, cluster.host(NAME), [ROW], rate=50) as sent:
-        message = eventually(look, f"{what}: {says!r} in the message", 150)
+        message = eventually(look, f"{name}: {says!r} in the message", 150)
         sent.wait(100)
     FIGURES.lost += len(sent.failures)
     assert not sent.failures, sent.failures[:5]
@@ -58,7 +58,7 @@ def refused(cluster: Cluster, what: str, says: str) -> None:
     described = kubectl("-n", cluster.namespace, "describe", "inferencerollout", NAME)
     assert any(says in line for line in described.splitlines())
     assert "\n" not in message
-    FIGURES.add(what, message[:110])
+    FIGURES.add(name, message[:110])
 
 
 def test_a_corrupt_bundle(cluster: Cluster, tmp_path: Path) -> None:

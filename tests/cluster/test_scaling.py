@@ -57,13 +57,13 @@ def test_without_prometheus_replicas_hold_and_scaling_resumes(cluster: Cluster) 
         prometheus.scale(0)
         scaled = _deployment(cluster, "transformer")
         sent.wait_until(lambda: _fallback(cluster, scaled), PATIENCE_S)
-        held = _replicas(cluster, "transformer")
+        pods = _replicas(cluster, "transformer")
     # without load and without Prometheus nothing shrinks, although fewer pods would be due after ten seconds
     hpa = f"keda-{scaled}"
     since = time.monotonic()
-    eventually(lambda: time.monotonic() - since > HELD_S or _replicas(cluster, "transformer") < held, hpa, 2 * HELD_S)
-    assert _replicas(cluster, "transformer") >= held
-    FIGURES.add("Prometheus stopped", f"{held} pods held by the fallback")
+    eventually(lambda: time.monotonic() - since > HELD_S or _replicas(cluster, "transformer") < pods, hpa, 2 * HELD_S)
+    assert _replicas(cluster, "transformer") >= pods
+    FIGURES.add("Prometheus stopped", f"{pods} pods held by the fallback")
     prometheus.scale(1)
     eventually(lambda: _replicas(cluster, "transformer") == 1, "scaling resumes", 240)
     FIGURES.add("Prometheus back", "scaled to 1 pod")
@@ -77,20 +77,20 @@ def _load(cluster: Cluster, rate: float) -> Load:
 
 def _deployment(cluster: Cluster, half: str) -> str:
     labels = f"tandem-serving.io/rollout={NAME}"
-    (found,) = [
-        each["spec"]["scaleTargetRef"]["name"]
-        for each in items("scaledobject", cluster.namespace, labels)
-        if each["metadata"]["name"].endswith(half)
+    (name,) = [
+        scaled_object["spec"]["scaleTargetRef"]["name"]
+        for scaled_object in items("scaledobject", cluster.namespace, labels)
+        if scaled_object["metadata"]["name"].endswith(half)
     ]
-    return str(found)
+    return str(name)
 
 
 def _replicas(cluster: Cluster, half: str) -> int:
     """Ready pods of a half."""
-    found = get("deployment", _deployment(cluster, half), cluster.namespace)
-    return int(found["status"].get("readyReplicas", 0))
+    deployment = get("deployment", _deployment(cluster, half), cluster.namespace)
+    return int(deployment["status"].get("readyReplicas", 0))
 
 
 def _fallback(cluster: Cluster, name: str) -> bool:
     conditions = get("scaledobject", name, cluster.namespace)["status"]["conditions"]
-    return any(each["type"] == "Fallback" and each["status"] == "True" for each in conditions)
+    return any(condition["type"] == "Fallback" and condition["status"] == "True" for condition in conditions)

@@ -51,16 +51,16 @@ def test_a_shadow_is_compared_and_clients_never_meet_it(cluster: Cluster) -> Non
 
 
 def _status(cluster: Cluster) -> dict[str, Any]:
-    found: dict[str, Any] = get("inferencerollout", NAME, cluster.namespace).get("status", {})
-    return found
+    status: dict[str, Any] = get("inferencerollout", NAME, cluster.namespace).get("status", {})
+    return status
 
 
 def _counted(cluster: Cluster) -> list[str]:
     """Metrics that have counted something."""
     return [
-        each["name"]
-        for each in _status(cluster).get("metrics", ())
-        if each["verdict"] not in ("no-data", "provider-error") and each.get("requests")
+        metric["name"]
+        for metric in _status(cluster).get("metrics", ())
+        if metric["verdict"] not in ("no-data", "provider-error") and metric.get("requests")
     ]
 
 

@@ -41,7 +41,7 @@ def foreign(cluster: Cluster) -> list[dict[str, Any]]:
 def condition(cluster: Cluster, kind: str) -> dict[str, Any]:
     """A condition of the rollout; empty as long as there is none."""
     conditions = get("inferencerollout", NAME, cluster.namespace).get("status", {}).get("conditions", ())
-    return next((each for each in conditions if each["type"] == kind), {})
+    return next((entry for entry in conditions if entry["type"] == kind), {})
 
 
 def says(cluster: Cluster, kind: str, reason: str) -> bool:
@@ -57,7 +57,7 @@ def _rollout(cluster: Cluster) -> Iterator[None]:
 def test_a_route_and_a_policy_of_others_are_not_taken_over(cluster: Cluster) -> None:
     objects = foreign(cluster)
     apply(objects, cluster.namespace)
-    kinds = [each["kind"].lower() for each in objects]
+    kinds = [entry["kind"].lower() for entry in objects]
     before = {kind: get(kind, NAME, cluster.namespace) for kind in kinds}
     keys = {"jwt": {"issuer": "https://issuer.example.com", "jwksUri": "https://issuer.example.com/keys"}}
     apply([manifest(NAME, cluster.namespace, variants=variants(v1=90), route={"auth": keys})], cluster.namespace)

@@ -31,19 +31,19 @@ def put(cluster: Cluster, **spec: Any) -> None:
     apply([manifest(NAME, cluster.namespace, scaleDownDelay="15s", autoscaling=SCALING, **spec)], cluster.namespace)
 
 
-def nothing_lost(what: str, sent: Load) -> None:
-    lost = [f"{each.at:.1f} s: {each.failure}" for each in sent.failures]
+def nothing_lost(name: str, sent: Load) -> None:
+    lost = [f"{sample.at:.1f} s: {sample.failure}" for sample in sent.failures]
     FIGURES.lost += len(lost)
-    FIGURES.add(what, f"{len(lost)} of {len(sent.samples):,} requests lost", "0 of >= 10,000")
+    FIGURES.add(name, f"{len(lost)} of {len(sent.samples):,} requests lost", "0 of >= 10,000")
     assert not lost, lost[:10]
     assert len(sent.samples) >= REQUESTS
 
 
-def split_is(sent: Load, since: float, wanted: dict[str, float]) -> None:
+def split_is(sent: Load, since: float, weights: dict[str, float]) -> None:
     measured = sent.shares(since, sent.now)
-    told = ", ".join(f"{name} {share:.1%} set, {measured.get(name, 0):.1%} measured" for name, share in wanted.items())
-    FIGURES.add("split", told, "within 2 points")
-    assert all(abs(measured.get(name, 0.0) - share) <= TOLERANCE for name, share in wanted.items()), told
+    text = ", ".join(f"{name} {share:.1%} set, {measured.get(name, 0):.1%} measured" for name, share in weights.items())
+    FIGURES.add("split", text, "within 2 points")
+    assert all(abs(measured.get(name, 0.0) - share) <= TOLERANCE for name, share in weights.items()), text
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -85,10 +85,12 @@ def test_an_image_is_rolled_without_a_lost_request(cluster: Cluster) -> None:
     images.build_next_transformer()
     with load(cluster, rate=200) as sent:
         sent.wait(1_000)
-        before = {each["inferenceService"] for each in serving(cluster, NAME, "v1=90 v2=10")["variants"]}
+        before = {variant["inferenceService"] for variant in serving(cluster, NAME, "v1=90 v2=10")["variants"]}
         put(cluster, variants=variants(v1=90, v2=10), transformer={"image": images.NEXT_TRANSFORMER})
         sent.wait_until(lambda: _serving_names(cluster).isdisjoint(before))
-        sent.wait_until(lambda: not before & {each["metadata"]["name"] for each in items("isvc", cluster.namespace)})
+        sent.wait_until(
+            lambda: not before & {service["metadata"]["name"] for service in items("isvc", cluster.namespace)}
+        )
         # a pod that is going finishes what it has for some seconds after its InferenceService
         sent.wait_until(lambda: _transformer_images(cluster) == {images.NEXT_TRANSFORMER})
         sent.wait(max(1_000, REQUESTS - len(sent.samples)))
@@ -104,7 +106,7 @@ def _transformer_images(cluster: Cluster) -> set[str]:
 def test_pods_go_without_a_lost_request(cluster: Cluster) -> None:
     with load(cluster, rate=200) as sent:
         for half in ("predictor", "transformer"):
-            (name,) = {each["spec"]["scaleTargetRef"]["name"] for each in _scaled(cluster, half)}
+            (name,) = {scaled_object["spec"]["scaleTargetRef"]["name"] for scaled_object in _scaled(cluster, half)}
             _pause(cluster, name, "3")
             sent.wait_until(lambda half=half: len(_ready(cluster, half)) == 3)  # type: ignore[misc]
             kubectl("-n", cluster.namespace, "delete", "pod", _ready(cluster, half)[0], "--wait=false")
@@ -122,7 +124,7 @@ def test_predictor_pods_get_their_share_within_ten_seconds_and_go_unnoticed(clus
     put(cluster, variants=variants(v1=90, v2=10), **spoken)
     eventually(lambda: _speak(cluster, protocol), f"predictors are called by {protocol}", 120)
     with load(cluster, rate=150) as sent:
-        (name,) = {each["spec"]["scaleTargetRef"]["name"] for each in _scaled(cluster, "predictor")}
+        (name,) = {scaled_object["spec"]["scaleTargetRef"]["name"] for scaled_object in _scaled(cluster, "predictor")}
         _pause(cluster, name, "2")
         sent.wait_until(lambda: len(_ready(cluster, "predictor")) == 2)
         ready = sent.now
@@ -138,8 +140,8 @@ def test_predictor_pods_get_their_share_within_ten_seconds_and_go_unnoticed(clus
         sent.wait(750)
     kubectl("-n", cluster.namespace, "annotate", "scaledobject", name, "autoscaling.keda.sh/paused-replicas-")
     FIGURES.add(f"a new predictor pod gets calls by {protocol} after", f"{seconds:.1f} s", "<= 10 s")
-    what = f"predictor pods deleted and scaled down, called by {protocol}"
-    FIGURES.add(what, f"{len(sent.failures)} of {len(sent.samples):,} requests lost", "0")
+    title = f"predictor pods deleted and scaled down, called by {protocol}"
+    FIGURES.add(title, f"{len(sent.failures)} of {len(sent.samples):,} requests lost", "0")
     FIGURES.lost += len(sent.failures)
     assert not sent.failures, sent.failures[:5]
     assert seconds <= 10
@@ -191,12 +193,12 @@ def test_sticky_units_never_change_sides_while_a_weight_rises(cluster: Cluster) 
         sent.wait_until(lambda: len(_serving_names(cluster) - before) == 2)
         sent.wait(2_500)  # what was replaced leaves the route meanwhile
     history = defaultdict(list)
-    for each in sorted(sent.samples, key=lambda each: each.at):
-        if each.at >= began and not each.failure:
-            history[each.unit].append(each.variant)
-    flipped = [unit for unit, seen in history.items() if sorted(seen) != seen]
-    what = "units that left v2 while its weight rose and both versions were replaced"
-    FIGURES.add(what, f"{len(flipped)} of {len(history):,}", "0")
+    for sample in sorted(sent.samples, key=lambda sample: sample.at):
+        if sample.at >= began and not sample.failure:
+            history[sample.unit].append(sample.variant)
+    flipped = [unit for unit, versions in history.items() if sorted(versions) != versions]
+    title = "units that left v2 while its weight rose and both versions were replaced"
+    FIGURES.add(title, f"{len(flipped)} of {len(history):,}", "0")
     assert not flipped, flipped[:10]
     nothing_lost("sticky 10 %, 30 %, 50 %, new pods for both", sent)
 
@@ -210,7 +212,7 @@ def _curl(cluster: Cluster, path: str, headers: list[str], host: str = "") -> st
 
 def _serving_names(cluster: Cluster) -> set[str]:
     status = get("inferencerollout", NAME, cluster.namespace).get("status", {})
-    return {each["inferenceService"] for each in status.get("variants", ()) if each.get("weight")}
+    return {variant["inferenceService"] for variant in status.get("variants", ()) if variant.get("weight")}
 
 
 def _speak(cluster: Cluster, protocol: str) -> bool:
@@ -219,7 +221,7 @@ def _speak(cluster: Cluster, protocol: str) -> bool:
     services = [get("inferenceservice", name, cluster.namespace) for name in names]
     flag = f"--predictor_protocol={protocol}"
     serving(cluster, NAME, "v1=90 v2=10")
-    return all(flag in each["spec"]["transformer"]["containers"][0]["args"] for each in services)
+    return all(flag in service["spec"]["transformer"]["containers"][0]["args"] for service in services)
 
 
 def _labels(cluster: Cluster, half: str) -> str:
@@ -236,7 +238,10 @@ def _ready(cluster: Cluster, half: str) -> list[str]:
             key=lambda pod: str(pod["metadata"]["creationTimestamp"]),
         )
         if not pod["metadata"].get("deletionTimestamp")
-        and any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ()))
+        and any(
+            condition["type"] == "Ready" and condition["status"] == "True"
+            for condition in pod["status"].get("conditions", ())
+        )
     ]
 
 
@@ -259,9 +264,10 @@ def _scaled(cluster: Cluster, half: str) -> list[dict[str, Any]]:
     labels = f"tandem-serving.io/rollout={NAME},tandem-serving.io/variant=v1"
     serving_now = _serving_names(cluster)
     return [
-        each
-        for each in items("scaledobject", cluster.namespace, labels)
-        if each["metadata"]["name"].endswith(half) and each["metadata"]["name"].removesuffix(f"-{half}") in serving_now
+        scaled_object
+        for scaled_object in items("scaledobject", cluster.namespace, labels)
+        if scaled_object["metadata"]["name"].endswith(half)
+        and scaled_object["metadata"]["name"].removesuffix(f"-{half}") in serving_now
     ]
 
 

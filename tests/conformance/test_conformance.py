@@ -70,18 +70,18 @@ def test_infer(client: str, form: str, server: Server, called: dict[str, Results
         assert "result" in outcome, (sample.model, outcome)
         result = outcome["result"]
         assert (result["model"], result["id"]) == (sample.model, "id-7")
-        for expected, found in zip(sample.outputs, result["outputs"], strict=True):
-            _check(expected, found)
+        for expected, output in zip(sample.outputs, result["outputs"], strict=True):
+            _check(expected, output)
 
 
-def _check(expected: Tensor, found: dict[str, Any]) -> None:
-    assert found["name"] == expected.name
-    assert found.get("datatype", expected.datatype) == expected.datatype
-    assert tuple(found["shape"]) == expected.shape
+def _check(expected: Tensor, output: dict[str, Any]) -> None:
+    assert output["name"] == expected.name
+    assert output.get("datatype", expected.datatype) == expected.datatype
+    assert tuple(output["shape"]) == expected.shape
     if expected.datatype in ("FP16", "FP32", "FP64"):
-        np.testing.assert_allclose(found["data"], expected.data, rtol=1e-6)
+        np.testing.assert_allclose(output["data"], expected.data, rtol=1e-6)
     else:
-        assert tuple(found["data"]) == expected.data
+        assert tuple(output["data"]) == expected.data
 
 
 @pytest.mark.parametrize("client", CLIENTS)

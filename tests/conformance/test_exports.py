@@ -69,8 +69,8 @@ async def test_golden_rows_through_the_hop(
     hop = connect(bundle, TransformerConfig(model_dir=bundle.path, predictor_protocol=protocol, predictor_host=(host,)))
     rows = len(next(iter(golden.vectors.values())))
     parts = [slice(0, rows), *(slice(row, row + 1) for row in range(8)), slice(3, 10)]
-    asked = [hop.infer({key: tensor[part] for key, tensor in golden.vectors.items()}) for part in parts]
-    for part, answer in zip(parts, await asyncio.gather(*asked), strict=True):
+    calls = [hop.infer({key: tensor[part] for key, tensor in golden.vectors.items()}) for part in parts]
+    for part, answer in zip(parts, await asyncio.gather(*calls), strict=True):
         expected = {key: tensor[part] for key, tensor in golden.outputs.items()}
         check_outputs(answer, expected, bundle.tolerance("CPUExecutionProvider"))
     await hop.close()

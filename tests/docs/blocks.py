@@ -33,8 +33,8 @@ class Block:
     @property
     def file(self) -> str | None:
         """Name of the file that it is, from its first line."""
-        found = _FILE.match(self.code)
-        return found[1] if found else None
+        match = _FILE.match(self.code)
+        return match[1] if match else None
 
     @property
     def commands(self) -> list[list[str]]:
@@ -60,9 +60,9 @@ class Block:
 def blocks(page: Path, *languages: str) -> list[Block]:
     text = page.read_text()
     return [
-        Block(page.name, text.count("\n", 0, found.start()) + 1, found[1], found[2], found[4])
-        for found in _FENCE.finditer(text)
-        if found[1] in languages
+        Block(page.name, text.count("\n", 0, match.start()) + 1, match[1], match[2], match[4])
+        for match in _FENCE.finditer(text)
+        if match[1] in languages
     ]
 
 
@@ -80,23 +80,23 @@ def run_python(block: Block, namespace: dict[str, Any]) -> None:
         assert printed.getvalue().split() == block.shown.split(), block
 
 
-def same_shape(found: Any, shown: Any, at: str = "$") -> Iterator[str]:
+def same_shape(value: Any, shown: Any, at: str = "$") -> Iterator[str]:
     """Where two JSON values differ in keys, lengths or types; numbers and times of day may differ."""
-    if isinstance(shown, dict) and isinstance(found, dict):
-        if found.keys() != shown.keys():
-            yield f"{at}: {sorted(found)}, shown are {sorted(shown)}"
-        for key in found.keys() & shown.keys():
-            yield from same_shape(found[key], shown[key], f"{at}.{key}")
-    elif isinstance(shown, list) and isinstance(found, list):
-        if len(found) != len(shown):
-            yield f"{at}: {len(found)} elements, shown are {len(shown)}"
-        for index, (one, other) in enumerate(zip(found, shown, strict=False)):
-            yield from same_shape(one, other, f"{at}[{index}]")
-    elif isinstance(shown, str) and isinstance(found, str):
-        if _without_times(found) != _without_times(shown):
-            yield f"{at}: {found!r}, shown is {shown!r}"
-    elif type(found) is not type(shown):
-        yield f"{at}: {found!r}, shown is {shown!r}"
+    if isinstance(shown, dict) and isinstance(value, dict):
+        if value.keys() != shown.keys():
+            yield f"{at}: {sorted(value)}, shown are {sorted(shown)}"
+        for key in value.keys() & shown.keys():
+            yield from same_shape(value[key], shown[key], f"{at}.{key}")
+    elif isinstance(shown, list) and isinstance(value, list):
+        if len(value) != len(shown):
+            yield f"{at}: {len(value)} elements, shown are {len(shown)}"
+        for index, (element, shown_element) in enumerate(zip(value, shown, strict=False)):
+            yield from same_shape(element, shown_element, f"{at}[{index}]")
+    elif isinstance(shown, str) and isinstance(value, str):
+        if _without_times(value) != _without_times(shown):
+            yield f"{at}: {value!r}, shown is {shown!r}"
+    elif type(value) is not type(shown):
+        yield f"{at}: {value!r}, shown is {shown!r}"
 
 
 def _without_times(text: str) -> str:

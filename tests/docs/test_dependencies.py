@@ -55,12 +55,12 @@ def test_every_dependency_is_listed_and_no_other(package: str) -> None:
 def test_every_row_has_a_licence_and_a_release() -> None:
     rows = ROW.findall(PAGE.partition("\n## Images\n")[0])
     assert len(rows) > 30
-    said: dict[str, tuple[str, str]] = {}
+    releases: dict[str, tuple[str, str]] = {}
     for name, _, why, licence, release in rows:
         assert why.endswith("."), name
         version, date = RELEASE.fullmatch(release).groups()  # type: ignore[union-attr]
         assert Version(version) and date > "2024"
-        assert said.setdefault(name, (licence, release)) == (licence, release), f"{name} is told of in two ways"
+        assert releases.setdefault(name, (licence, release)) == (licence, release), f"{name} is told of in two ways"
 
 
 def test_every_image_is_listed_with_its_lock() -> None:

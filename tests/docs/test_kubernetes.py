@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 import pytest
 import yaml
+from tests.charts.rendered import template
 
 from tandem_rollout import KIND
 from tandem_rollout.api.cause import Reason
@@ -26,7 +27,11 @@ from .blocks import PAGES, ROOT, Block, blocks
 
 OPERATIONS = ROOT / "docs/kubernetes/operations.md"
 CHART = ROOT / "charts/tandem"
-MANIFESTS = [(block, yaml.safe_load(block.code)) for page in PAGES for block in blocks(page, "yaml")]
+DOCUMENTS = [(block, yaml.safe_load(block.code)) for page in PAGES for block in blocks(page, "yaml")]
+MANIFESTS = [(block, document) for block, document in DOCUMENTS if "spec" in document]
+VALUES = [(block, document) for block, document in DOCUMENTS if "spec" not in document]
+"""Values of the chart ``model``."""
+
 PAGES_AND_CHARTS = [*PAGES, *sorted(ROOT.glob("charts/**/*.md")), ROOT / "manifests/README.md"]
 
 
@@ -36,6 +41,12 @@ def section(title: str) -> str:
 
 
 # manifests
+
+
+@pytest.mark.parametrize("block, values", VALUES, ids=lambda value: str(value) if isinstance(value, Block) else "")
+def test_values_are_those_of_the_chart(block: Block, values: dict[str, Any]) -> None:
+    objects = template("model", {"spec": {"bundle": {"image": "athlete:v1"}}, **values})
+    assert {manifest["kind"] for manifest in objects} > {KIND}, block
 
 
 @pytest.mark.parametrize("block, manifest", MANIFESTS, ids=lambda value: str(value) if isinstance(value, Block) else "")
@@ -103,9 +114,9 @@ def test_fields_and_values_that_are_named_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES_AND_CHARTS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_values_that_are_set_exist(page: Path) -> None:
     for name in re.findall(r"--set[ =]([\w.]+)=", page.read_text()):
-        known = fields() if name.startswith("spec.") else values("tandem") | values("model")
+        names = fields() if name.startswith("spec.") else values("tandem") | values("model")
         # the device plugin's chart is not ours
-        assert name in known or name == "config.name", name
+        assert name in names or name == "config.name", name
 
 
 # the page about operations
@@ -115,24 +126,24 @@ def test_every_flag_of_the_controller_is_described_with_its_default() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "tandem_rollout", "--help"], capture_output=True, text=True, check=True
     ).stdout
-    wanted = set(re.findall(r"--\w+", shown)) - {"--help"}
+    flags = set(re.findall(r"--\w+", shown)) - {"--help"}
     rows = re.findall(r"^\| `(--\w+)` \| (\S+) \|", section("Flags of the controller"), re.MULTILINE)
-    assert {flag for flag, _ in rows} == wanted
+    assert {flag for flag, _ in rows} == flags
     wanted_defaults = {
         f"--{field.name}": f"`{field.default}`" if field.default else "-" for field in dataclasses.fields(Platform)
     }
-    others = {"--namespace": "all", "--lease": "`tandem-controller`", "--metrics_port": "8080"}
-    assert dict(rows) == wanted_defaults | others
+    own_defaults = {"--namespace": "all", "--lease": "`tandem-controller`", "--metrics_port": "8080"}
+    assert dict(rows) == wanted_defaults | own_defaults
     source = (ROOT / "rollout/tandem_rollout/__main__.py").read_text()
     assert '"--metrics_port", type=int, default=8080' in source
     assert 'default="tandem-controller"' in source
 
 
 def test_every_metric_of_the_controller_is_listed_and_no_other() -> None:
-    collected = [each for each in ControllerMetrics().registry.collect() if each.name.startswith("tandem_")]
-    wanted = {f"{each.name}_total" if each.type == "counter" else each.name for each in collected}
+    collected = [metric for metric in ControllerMetrics().registry.collect() if metric.name.startswith("tandem_")]
+    exported = {f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in collected}
     listed = set(re.findall(r"^\| `(tandem_\w+)` \|", OPERATIONS.read_text(), re.MULTILINE))
-    assert listed == wanted != set()
+    assert listed == exported != set()
 
 
 def test_every_panel_of_the_dashboards_is_told_of_and_no_other() -> None:
@@ -141,15 +152,15 @@ def test_every_panel_of_the_dashboards_is_told_of_and_no_other() -> None:
     assert len(tables) == len(boards)
     for table in tables:
         title, _, rest = table.partition("*")
-        panels = [each["title"] for each in boards[f"Tandem / {title}"]["panels"] if each["type"] != "row"]
-        told = re.findall(r"^\| (.+?) \|", rest, re.MULTILINE)
-        assert [each for each in told if each not in ("panel", "---") and not each.startswith("-")] == panels
+        panels = [panel["title"] for panel in boards[f"Tandem / {title}"]["panels"] if panel["type"] != "row"]
+        titles = re.findall(r"^\| (.+?) \|", rest, re.MULTILINE)
+        assert [cell for cell in titles if cell not in ("panel", "---") and not cell.startswith("-")] == panels
 
 
 def test_every_alert_is_listed_with_its_severity() -> None:
     template = (CHART / "templates/_rules.tpl").read_text()
-    wanted = re.findall(r"^(Tandem\w+):\n  severity: (\w+)$", template, re.MULTILINE)
-    assert re.findall(r"^\| `(Tandem\w+)` \| (\w+) \|", section("Alerts"), re.MULTILINE) == wanted != []
+    severities = re.findall(r"^(Tandem\w+):\n  severity: (\w+)$", template, re.MULTILINE)
+    assert re.findall(r"^\| `(Tandem\w+)` \| (\w+) \|", section("Alerts"), re.MULTILINE) == severities != []
 
 
 def test_phases_conditions_and_reasons_are_those_of_the_code() -> None:
@@ -177,14 +188,17 @@ def test_messages_are_those_of_the_code() -> None:
         *ROOT.glob("rollout/tandem_rollout/**/*.py"),
         ROOT / "core/tandem/predictor_messages.py",
     ]
-    said = " ".join(path.read_text() for path in sources)
+    code = " ".join(path.read_text() for path in sources)
     table = section("The status").rpartition("| message | what to do |")[2]
     beginnings = [
-        re.split(r"…|: |\(|[A-Z]{4,}", each)[0].strip() for each in re.findall(r"^\| `(.+?)`", table, re.MULTILINE)
+        re.split(r"…|: |\(|[A-Z]{4,}", message)[0].strip()
+        for message in re.findall(r"^\| `(.+?)`", table, re.MULTILINE)
     ]
-    told = [each for each in beginnings if each]
-    assert len(told) >= 8
-    assert [each for each in told if each not in said and each != "waiting for a ready transformer"] == []
+    messages = [message for message in beginnings if message]
+    assert len(messages) >= 8
+    assert [
+        message for message in messages if message not in code and message != "waiting for a ready transformer"
+    ] == []
 
 
 def test_the_environment_of_the_cluster_tests_is_described() -> None:
@@ -199,5 +213,5 @@ def test_the_environment_of_the_cluster_tests_is_described() -> None:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content

@@ -37,8 +37,8 @@ def test_a_command_is_spelled_right(block: Block, words: list[str]) -> None:
         case ["make", *targets]:
             makefile = (ROOT / "Makefile").read_text()
             for target in targets:
-                variable, given, _ = target.partition("=")
-                assert (f"$({variable})" if given else f"\n{target}:") in makefile
+                variable, value, _ = target.partition("=")
+                assert (f"$({variable})" if value else f"\n{target}:") in makefile
         case [".venv/bin/python", "-m", "tandem_transformer", *flags]:
             tandem_transformer.config.parse(flags)
         case [".venv/bin/python", "-m", "tandem_predictor", *flags]:

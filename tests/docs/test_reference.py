@@ -48,8 +48,8 @@ def codes_of(source: Path, kinds: dict[str, type[RequestError]]) -> Iterator[Cod
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds):
             continue
         kind = kinds[node.func.id]
-        given = [keyword.value for keyword in node.keywords if keyword.arg == "code"]
-        for value in given:
+        values = [keyword.value for keyword in node.keywords if keyword.arg == "code"]
+        for value in values:
             texts = [part.value for part in ast.walk(value) if isinstance(part, ast.Constant)]
             yield from ((text, kind.status, kind.grpc_status) for text in texts if text not in ("missing", "stale"))
 
@@ -57,13 +57,13 @@ def codes_of(source: Path, kinds: dict[str, type[RequestError]]) -> Iterator[Cod
 def test_every_error_code_is_listed_and_no_other() -> None:
     kinds = {kind.__name__: kind for kind in subclasses(RequestError)}
     assert "MethodNotAllowed" in kinds
-    known = {(kind.default_code, kind.status, kind.grpc_status) for kind in kinds.values()}
+    codes = {(kind.default_code, kind.status, kind.grpc_status) for kind in kinds.values()}
     for folder in SOURCES:
         for source in folder.rglob("*.py"):
-            known |= set(codes_of(source, kinds))
+            codes |= set(codes_of(source, kinds))
     text, _, _ = (DOCS / "errors.md").read_text().partition("## Codes of the local stack")
     listed = {(code, int(status), grpc) for code, status, grpc in ROW.findall(text)}
-    assert listed == known
+    assert listed == codes
 
 
 def test_the_stacks_own_codes_are_listed() -> None:
@@ -88,29 +88,29 @@ def test_every_flag_is_described(name: str, module: object) -> None:
 @pytest.mark.parametrize("name, module", CONFIGURATIONS)
 def test_defaults_of_flags_are_as_said(name: str, module: object) -> None:
     text = (DOCS / f"{name}.md").read_text().partition("## Triton")[0]
-    said = dict(re.findall(r"^\| `--(\w+)` \| (\S+) \|", text, re.MULTILINE))
+    defaults = dict(re.findall(r"^\| `--(\w+)` \| (\S+) \|", text, re.MULTILINE))
     parser = module.command_line()  # type: ignore[attr-defined]
-    for flag, default in said.items():
-        found = parser.get_default(flag)
-        if default.isdecimal() or (isinstance(found, int | float) and not isinstance(found, bool)):
-            assert float(default) == found, flag
-        elif default.startswith("`") and isinstance(found, str | Path):
-            assert default.strip("`") == str(found), flag
+    for flag, default in defaults.items():
+        value = parser.get_default(flag)
+        if default.isdecimal() or (isinstance(value, int | float) and not isinstance(value, bool)):
+            assert float(default) == value, flag
+        elif default.startswith("`") and isinstance(value, str | Path):
+            assert default.strip("`") == str(value), flag
 
 
 def test_datatypes_are_as_said() -> None:
     text = (DOCS / "wire-formats.md").read_text()
     for kind, datatypes in TENSOR_DATATYPES.items():
-        (said,) = re.findall(rf"^\| `{kind}` \| (.*) \|$", text, re.MULTILINE)
-        assert tuple(re.findall(r"\b[A-Z]+\d*\b", re.sub(r"\(.*?\)|UTF-8", "", said))) == datatypes
+        (cell,) = re.findall(rf"^\| `{kind}` \| (.*) \|$", text, re.MULTILINE)
+        assert tuple(re.findall(r"\b[A-Z]+\d*\b", re.sub(r"\(.*?\)|UTF-8", "", cell))) == datatypes
 
 
 def test_every_flag_of_the_triton_builder_is_described(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         tandem_predictor.triton.main(["--help"])
-    wanted = set(re.findall(r"--\w+", capsys.readouterr().out)) - {"--help"}
+    flag_names = set(re.findall(r"--\w+", capsys.readouterr().out)) - {"--help"}
     text = (DOCS / "predictor.md").read_text()
-    assert not {flag for flag in wanted if f"`{flag}`" not in text}
+    assert not {flag for flag in flag_names if f"`{flag}`" not in text}
 
 
 def metrics_of(source: Path) -> set[str]:
@@ -139,15 +139,15 @@ def test_links_between_pages_lead_somewhere() -> None:
         for target, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", text):
             if target.startswith("https://"):
                 continue
-            found = page.parent / target if target else page
-            assert found.exists(), f"{page.name}: {target}"
-            assert not anchor or anchor in anchors(found), f"{page.name}: {target}#{anchor}"
+            path = page.parent / target if target else page
+            assert path.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors(path), f"{page.name}: {target}#{anchor}"
 
 
 def anchors(page: Path) -> set[str]:
     """Names of a page's headings in links."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_make_targets_exist() -> None:

@@ -62,7 +62,7 @@ def define(path: Path) -> list[object]:
         ],
         source=source,
     )
-    other = FeatureView(
+    renamed = FeatureView(
         name="driver_other",
         entities=[driver],
         ttl=timedelta(hours=36),
@@ -84,7 +84,7 @@ def define(path: Path) -> list[object]:
     def per_km(inputs: dict[str, list[float]]) -> dict[str, list[float]]:
         return {"per_km": inputs["rate"]}
 
-    return [driver, city, stats, pairs, other, dashed, per_km]
+    return [driver, city, stats, pairs, renamed, dashed, per_km]
 
 
 def fill(store: FeatureStore) -> None:
@@ -110,8 +110,8 @@ def fill(store: FeatureStore) -> None:
         "rating": [4.5, 3.5],
     }
     store.write_to_online_store("driver_city", pd.DataFrame(pairs))
-    other = {"driver_id": [1, 3], "event_timestamp": [NOW - timedelta(hours=30)] * 2, "rate": [100.0, 300.0]}
-    store.write_to_online_store("driver_other", pd.DataFrame(other))
+    rates = {"driver_id": [1, 3], "event_timestamp": [NOW - timedelta(hours=30)] * 2, "rate": [100.0, 300.0]}
+    store.write_to_online_store("driver_other", pd.DataFrame(rates))
 
 
 @pytest.fixture(scope="session")

@@ -52,23 +52,23 @@ async def rows(store: FeastStore, view: FeatureView, *keys: list[object]) -> Vie
 
 
 async def test_values_are_bound_by_name(store: FeastStore) -> None:
-    found = await rows(store, STATS, [2, 1, 4, 1])
-    assert found.columns["trips"].tolist()[:2] == [8, 7]
-    assert found.columns["taste"][[0, 1, 3]].tolist() == [[4, 5, 6], [1, 2, 3], [1, 2, 3]]
-    assert found.columns["rate"][[1, 3]].tolist() == [0.5, 0.5]
-    assert found.columns["born"][0] == np.datetime64(BORN.replace(tzinfo=None), "us")
-    assert found.columns["active"].tolist()[:2] == [False, True]
-    assert found.columns["name"].tolist()[1] == "Zoë"
-    assert found.columns["level"].tolist()[:2] == [2.0, 1.0]
-    assert found.nulls["rate"].tolist() == [True, False, False, False]
-    assert found.nulls["name"].tolist() == [True, False, False, False]
+    features = await rows(store, STATS, [2, 1, 4, 1])
+    assert features.columns["trips"].tolist()[:2] == [8, 7]
+    assert features.columns["taste"][[0, 1, 3]].tolist() == [[4, 5, 6], [1, 2, 3], [1, 2, 3]]
+    assert features.columns["rate"][[1, 3]].tolist() == [0.5, 0.5]
+    assert features.columns["born"][0] == np.datetime64(BORN.replace(tzinfo=None), "us")
+    assert features.columns["active"].tolist()[:2] == [False, True]
+    assert features.columns["name"].tolist()[1] == "Zoë"
+    assert features.columns["level"].tolist()[:2] == [2.0, 1.0]
+    assert features.nulls["rate"].tolist() == [True, False, False, False]
+    assert features.nulls["name"].tolist() == [True, False, False, False]
 
 
 async def test_event_times_are_those_of_feast(store: FeastStore) -> None:
-    found = await rows(store, STATS, [1, 2, 4])
+    features = await rows(store, STATS, [1, 2, 4])
     times = [NOW, NOW - timedelta(hours=2)]
-    assert found.event_time[:2].tolist() == [time.replace(tzinfo=None) for time in times]
-    assert np.isnat(found.event_time).tolist() == [False, False, True]
+    assert features.event_time[:2].tolist() == [time.replace(tzinfo=None) for time in times]
+    assert np.isnat(features.event_time).tolist() == [False, False, True]
 
 
 async def test_a_row_older_than_the_ttl_is_missing(store: FeastStore, repository: Path) -> None:
@@ -88,14 +88,14 @@ async def test_where_the_view_is_stricter_it_says_itself_how_old_a_row_is(reposi
 
 
 async def test_several_keys_in_the_order_of_the_view(store: FeastStore) -> None:
-    found = await rows(store, PAIRS, ["a:b", "Zürich", "a:b"], [1, 1, 2])
-    assert found.columns["rating"].tolist()[:2] == [3.5, 4.5]
-    assert np.isnat(found.event_time).tolist() == [False, False, True]
+    features = await rows(store, PAIRS, ["a:b", "Zürich", "a:b"], [1, 1, 2])
+    assert features.columns["rating"].tolist()[:2] == [3.5, 4.5]
+    assert np.isnat(features.event_time).tolist() == [False, False, True]
 
 
 async def test_a_key_that_is_no_number_names_no_entity(store: FeastStore) -> None:
-    found = await rows(store, STATS, ["x", "1", "", "-"])
-    assert np.isnat(found.event_time).tolist() == [True, False, True, True]
+    features = await rows(store, STATS, ["x", "1", "", "-"])
+    assert np.isnat(features.event_time).tolist() == [True, False, True, True]
 
 
 async def test_the_lookup_of_a_model(store: FeastStore) -> None:
@@ -105,10 +105,10 @@ async def test_the_lookup_of_a_model(store: FeastStore) -> None:
         "city_id": np.array(["a:b", "a:b"], object),
         "second_id": np.array([2, 1], object),
     }
-    stats, other, pairs, second = plan.unpack(await store.get(plan.keys(request)), 2)
+    stats, rates, pairs, second = plan.unpack(await store.get(plan.keys(request)), 2)
     assert (stats.columns["trips"].tolist(), second.columns["trips"].tolist()) == ([7, 8], [8, 7])
-    assert (other.columns["rate"][0], pairs.columns["rating"][0]) == (100.0, 3.5)
-    assert np.isnat(other.event_time).tolist() == np.isnat(pairs.event_time).tolist() == [False, True]
+    assert (rates.columns["rate"][0], pairs.columns["rating"][0]) == (100.0, 3.5)
+    assert np.isnat(rates.event_time).tolist() == np.isnat(pairs.event_time).tolist() == [False, True]
     assert store.get_now(plan.keys(request)) == await store.get(plan.keys(request))
     assert await store.get([]) == []
 

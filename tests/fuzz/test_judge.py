@@ -98,12 +98,12 @@ class Whole:
 @given(st.integers(0, 10**9))
 def test_a_framed_request_is_one_request(number: int) -> None:
     case = http1.framed(workers.random_of(1, "transformer-http1", number), SEEDS.requests, "a")
-    seen = Whole()
+    counter = Whole()
     try:
-        httptools.HttpRequestParser(seen).feed_data(case.sent)
+        httptools.HttpRequestParser(counter).feed_data(case.sent)
     except httptools.HttpParserUpgrade:
         return
-    assert seen.count == 1
+    assert counter.count == 1
 
 
 @given(st.integers(0, 10**9))
@@ -125,13 +125,13 @@ def test_mutations_take_any_bytes(seed: int, content: bytes) -> None:
 def test_answers_are_taken_off_however_they_come(bodies: list[bytes], piece: int) -> None:
     sent = b"".join(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body) for body in bodies)
     sent += b"HTTP/1.1 400 Bad Request\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
-    content, taken = b"", []
+    content, contents = b"", []
     for at in range(0, len(sent), piece):
         content += sent[at : at + piece]
         while (answer := http1.take(content, headless=False)) is not None:
-            taken.append(answer[0].body)
+            contents.append(answer[0].body)
             content = answer[1]
-    assert (taken, content) == ([*bodies, b"abc"], b"")
+    assert (contents, content) == ([*bodies, b"abc"], b"")
 
 
 def test_a_run_goes_on_where_it_was_broken_off(tmp_path: Path) -> None:

@@ -57,11 +57,11 @@ def calls(clone: Path) -> list[str]:
 
 
 def test_every_image_has_its_base_by_digest_an_sbom_its_provenance_and_a_signature(clone: Path) -> None:
-    done = release(clone, "registry.example.com/tandem")
-    images = ["transformer", "predictor", "predictor", "controller"]
-    assert done.stdout.splitlines() == [f"registry.example.com/tandem/tandem-{name}@{BUILT}" for name in images]
+    process = release(clone, "registry.example.com/tandem")
+    images = ["transformer", "predictor", "predictor", "controller", "cli"]
+    assert process.stdout.splitlines() == [f"registry.example.com/tandem/tandem-{name}@{BUILT}" for name in images]
     builds = [call for call in calls(clone) if "buildx build" in call]
-    assert len(builds) == 4
+    assert len(builds) == 5
     for build in builds:
         assert f"--build-arg BASE=python:3.11-slim@{BASE}" in build
         assert f"--label org.opencontainers.image.base.digest={BASE}" in build
@@ -79,16 +79,16 @@ def test_a_key_may_be_given(clone: Path) -> None:
 
 def test_what_is_not_committed_is_not_released(clone: Path) -> None:
     (clone / "more").write_text("")
-    done = release(clone, "registry.example.com/tandem")
-    assert (done.returncode, calls(clone)) == (1, [])
-    assert "not committed" in done.stderr
+    process = release(clone, "registry.example.com/tandem")
+    assert (process.returncode, calls(clone)) == (1, [])
+    assert "not committed" in process.stderr
 
 
 def test_a_base_that_has_moved_is_refused(clone: Path) -> None:
-    done = release(clone, "registry.example.com/tandem", BASE=f"python:3.11-slim@sha256:{'d' * 64}")
-    assert done.returncode == 1
+    process = release(clone, "registry.example.com/tandem", BASE=f"python:3.11-slim@sha256:{'d' * 64}")
+    assert process.returncode == 1
     assert not [call for call in calls(clone) if "buildx build" in call]
-    assert f"is {BASE} by now" in done.stderr
+    assert f"is {BASE} by now" in process.stderr
 
 
 def test_a_repository_is_needed(clone: Path) -> None:

@@ -53,8 +53,8 @@ def v1(
     return lambda server: server.request(method, path, body, {**JSON, **(headers or {})})
 
 
-def text(*rows: Any, **other: Any) -> bytes:
-    return json.dumps({"instances": rows, **other}).encode()
+def text(*rows: Any, **members: Any) -> bytes:
+    return json.dumps({"instances": rows, **members}).encode()
 
 
 def with_literal(name: str, literal: str) -> bytes:
@@ -63,9 +63,9 @@ def with_literal(name: str, literal: str) -> bytes:
 
 
 def changed(*changes: Tensor, without: str = "") -> InferRequest:
-    given = {tensor.name: tensor for tensor in ask.tensors([good_row()])} | {tensor.name: tensor for tensor in changes}
-    given.pop(without, None)
-    return InferRequest("parcels", list(given.values()))
+    inputs = {tensor.name: tensor for tensor in ask.tensors([good_row()])} | {tensor.name: tensor for tensor in changes}
+    inputs.pop(without, None)
+    return InferRequest("parcels", list(inputs.values()))
 
 
 def v2(request: InferRequest, *, binary: bool = True, path: str = V2) -> Callable[[Server], Reply]:

@@ -73,8 +73,8 @@ class Online:
     def _ask_v2(self, rows: Sequence[dict[str, Any]]) -> Told:
         body, length = rest.encode_request(ask.infer_request(rows))
         headers, content = self._post("/v2/models/parcels/infer", body, {rest_header.HEADER_LENGTH: str(length)})
-        found = headers.get(rest_header.HEADER_LENGTH)
-        return self._told(rest.decode_response(content, int(found) if found else None), len(rows))
+        header = headers.get(rest_header.HEADER_LENGTH)
+        return self._told(rest.decode_response(content, int(header) if header else None), len(rows))
 
     def _ask_grpc(self, rows: Sequence[dict[str, Any]]) -> Told:
         content = self._infer(protobuf.encode_request(ask.infer_request(rows)), timeout=60)

@@ -67,11 +67,11 @@ def test_predictions(client: str, called: dict[str, Any], expected: dict[str, li
     for form in FORMS[client]:
         outcome = called[f"{form}/parcels"]
         assert "result" in outcome, (form, outcome)
-        found = {output["name"]: output["data"] for output in outcome["result"]["outputs"]}
+        data = {output["name"]: output["data"] for output in outcome["result"]["outputs"]}
         assert (outcome["result"]["model"], outcome["result"]["id"]) == ("parcels", "id-7")
         for name in ("eta", "promised", "slow"):
-            assert found[name] == expected[name], (form, name)
-        assert found["minutes"] == pytest.approx(expected["minutes"], rel=1e-5)
+            assert data[name] == expected[name], (form, name)
+        assert data["minutes"] == pytest.approx(expected["minutes"], rel=1e-5)
 
 
 def test_refusals(called: dict[str, Any]) -> None:

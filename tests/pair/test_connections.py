@@ -51,35 +51,35 @@ def test_a_body_of_many_rows(pair: Server) -> None:
 
 def answers(client: socket.socket, count: int) -> list[tuple[int, bytes]]:
     """Statuses and bodies of the next answers on a connection."""
-    found = []
+    replies = []
     with client.makefile("rb") as stream:
         for _ in range(count):
             status = int(stream.readline().split()[1])
             length = int(http.client.parse_headers(stream)["content-length"])
-            found.append((status, stream.read(length)))
-    return found
+            replies.append((status, stream.read(length)))
+    return replies
 
 
 def test_requests_that_are_sent_without_waiting_are_answered_in_their_order(pair: Server, bundle: Bundle) -> None:
     rows = [good_row(customer_id=f"c{index}") for index in range(12)]
     expected = offline(bundle, rows).answers["minutes"]
-    sent, wanted = b"", []
+    sent, expectations = b"", []
     for index, row in enumerate(rows):
         body = text(row)
         sent += head(f"Content-Length: {len(body)}") + body
-        wanted.append((200, expected[index]))
+        expectations.append((200, expected[index]))
         if index % 3 == 1:
             bad = text(good_row(parts=99))
             sent += head(f"Content-Length: {len(bad)}") + bad + HEALTH
-            wanted += [(422, None), (200, None)]
+            expectations += [(422, None), (200, None)]
         if index % 4 == 2:
             piece = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
             sent += head("Transfer-Encoding: chunked") + piece
-            wanted.append((200, expected[index]))
+            expectations.append((200, expected[index]))
     with connected(pair) as client:
         client.sendall(sent)
-        found = answers(client, len(wanted))
-    for (status, content), (wanted_status, minutes) in zip(found, wanted, strict=True):
+        replies = answers(client, len(expectations))
+    for (status, content), (wanted_status, minutes) in zip(replies, expectations, strict=True):
         assert status == wanted_status
         if minutes is not None:
             assert json.loads(content)["predictions"][0]["minutes"] == pytest.approx(minutes, rel=1e-5)

@@ -93,7 +93,7 @@ def documented() -> set[tuple[str, int]]:
 @pytest.fixture(scope="module")
 def check(pair: Server) -> Any:
     """Sends a body and looks at the answer."""
-    known = documented()
+    codes = documented()
     connection = http.client.HTTPConnection("127.0.0.1", pair.port, timeout=30)
 
     def send(path: str, body: bytes, headers: dict[str, str]) -> None:
@@ -101,14 +101,14 @@ def check(pair: Server) -> Any:
         answer = connection.getresponse()
         reply = Reply(answer.status, dict(answer.getheaders()), answer.read())
         if reply.status != 200:
-            told = reply.json
-            assert isinstance(told["error"], str)
-            assert told["error"]
-            assert (told["code"], reply.status) in known
-            assert reply.status < 500 or told["code"] in FAULTS, told
+            error = reply.json
+            assert isinstance(error["error"], str)
+            assert error["error"]
+            assert (error["code"], reply.status) in codes
+            assert reply.status < 500 or error["code"] in FAULTS, error
         elif path == V1:
-            asked = json.loads(body)["instances"]
-            assert len(reply.json["predictions"]) == len(asked)
+            instances = json.loads(body)["instances"]
+            assert len(reply.json["predictions"]) == len(instances)
         assert pair.process.poll() is None
 
     yield send

@@ -48,11 +48,11 @@ def expected(bundle: Bundle, rows: list[dict[str, Any]]) -> list[float]:
 
 
 def test_the_store_answers_for_a_predictor_that_is_not_there(ahead_bundle: Bundle) -> None:
-    known = [row for at, row in enumerate(ROWS) if not world.offline(ahead_bundle, [row]).degraded and at % 2]
-    assert len(known) > 10
+    complete_rows = [row for at, row in enumerate(ROWS) if not world.offline(ahead_bundle, [row]).degraded and at % 2]
+    assert len(complete_rows) > 10
     with ValkeyServer() as valkey:
         world.fill(valkey.connection_url)
-        assert write(ahead_bundle, valkey.connection_url, ROWS[1::2]).rows_written == len(known)
+        assert write(ahead_bundle, valkey.connection_url, ROWS[1::2]).rows_written == len(complete_rows)
         flags = [
             "--predictor_host",
             f"127.0.0.1:{free_port()}",
@@ -62,7 +62,7 @@ def test_the_store_answers_for_a_predictor_that_is_not_there(ahead_bundle: Bundl
             "--explain",
         ]
         with transformer(ahead_bundle.path, *flags) as server:
-            for row, minutes in zip(known, expected(ahead_bundle, known), strict=True):
+            for row, minutes in zip(complete_rows, expected(ahead_bundle, complete_rows), strict=True):
                 reply = server.predict(row)
                 assert reply.status == 200, reply.content
                 (prediction,) = reply.json["predictions"]
@@ -86,14 +86,14 @@ def test_each_wire_mixes_both_sources(ahead_bundle: Bundle) -> None:
 
 def test_another_version_of_the_model_computes_anew(ahead_bundle: Bundle, tmp_path: Path) -> None:
     package = world.package_with(tmp_path / "package", world.AHEAD)
-    other = world.write(tmp_path, package=package, version="v2", scale=-2.0)
-    with ValkeyServer() as valkey, predictor(other.path) as own:
+    newer_bundle = world.write(tmp_path, package=package, version="v2", scale=-2.0)
+    with ValkeyServer() as valkey, predictor(newer_bundle.path) as own:
         world.fill(valkey.connection_url)
         write(ahead_bundle, valkey.connection_url, ROWS)
         flags = ["--predictor_host", own.address, "--store", valkey.connection_url, *TIMEOUTS]
-        with transformer(other.path, *flags) as server, Online(server) as online:
+        with transformer(newer_bundle.path, *flags) as server, Online(server) as online:
             answers = online.ask(ROWS, "grpc").answers
-            assert answers["minutes"] == pytest.approx(expected(other, ROWS), rel=1e-5)
+            assert answers["minutes"] == pytest.approx(expected(newer_bundle, ROWS), rel=1e-5)
             assert "precomputed_age_s" not in answers
 
 

@@ -46,40 +46,40 @@ def test_a_predictor_that_is_killed_and_started_again(
                 running.process.wait()
 
 
-def keep_asking(server: Server, seen: Counter[str], stop: threading.Event, start: int) -> None:
+def keep_asking(server: Server, counts: Counter[str], stop: threading.Event, start: int) -> None:
     while not stop.is_set():
         reply = server.predict(good_row())
-        seen["answered" if reply.status == 200 else f"{reply.status} {reply.content!r}"] += 1
+        counts["answered" if reply.status == 200 else f"{reply.status} {reply.content!r}"] += 1
 
 
 @pytest.mark.parametrize("hop", HOPS)
 def test_one_of_two_predictors_is_killed(hop: str, bundle: Bundle, valkey: ValkeyServer) -> None:
     """No request fails: a call that breaks off is made once more, to the other."""
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     with ExitStack() as stack:
         both = [stack.enter_context(predictor(bundle.path)) for _ in range(2)]
-        hosts = ",".join(each.grpc_address if hop == "grpc-v2" else each.address for each in both)
+        hosts = ",".join(backend.grpc_address if hop == "grpc-v2" else backend.address for backend in both)
         flags = ["--predictor_host", hosts, "--predictor_protocol", hop, "--store", valkey.connection_url, *TIMEOUTS]
         server = stack.enter_context(transformer(bundle.path, *flags))
-        stack.enter_context(asking(keep_asking, server, seen, threads=4))
-        wait_until(lambda: seen["answered"] > 50)
+        stack.enter_context(asking(keep_asking, server, counts, threads=4))
+        wait_until(lambda: counts["answered"] > 50)
         both[0].process.kill()
         both[0].process.wait()
-        wait_until(lambda: seen["answered"] > 250)
-        assert seen.keys() == {"answered"}, seen
-    assert seen.keys() == {"answered"}, seen
+        wait_until(lambda: counts["answered"] > 250)
+        assert counts.keys() == {"answered"}, counts
+    assert counts.keys() == {"answered"}, counts
 
 
 def test_a_predictor_that_ends_while_it_answers_others(bundle: Bundle, valkey: ValkeyServer) -> None:
     """A graceful stop of one of two is not seen at all."""
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     with ExitStack() as stack:
         both = [stack.enter_context(predictor(bundle.path)) for _ in range(2)]
-        hosts = ",".join(each.address for each in both)
+        hosts = ",".join(backend.address for backend in both)
         flags = ["--predictor_host", hosts, "--store", valkey.connection_url, *TIMEOUTS]
         server = stack.enter_context(transformer(bundle.path, *flags))
-        stack.enter_context(asking(keep_asking, server, seen, threads=4))
-        wait_until(lambda: seen["answered"] > 50)
+        stack.enter_context(asking(keep_asking, server, counts, threads=4))
+        wait_until(lambda: counts["answered"] > 50)
         assert both[0].stop() == 0
-        wait_until(lambda: seen["answered"] > 250)
-    assert seen.keys() == {"answered"}, seen
+        wait_until(lambda: counts["answered"] > 250)
+    assert counts.keys() == {"answered"}, counts

@@ -73,15 +73,15 @@ def vectors(bundle: Bundle, inputs: Inputs) -> Tensors:
 @pytest.fixture(scope="module")
 def rows(impressions: pd.DataFrame) -> list[dict[str, Any]]:
     """The same as a client would send them; a query or a photo that there is not is left out."""
-    found = []
+    instances = []
     for impression in impressions.itertuples():
         row: dict[str, Any] = {"customer_id": impression.customer_id, "article_id": impression.article_id}
         if impression.query is not None:
             row["query"] = impression.query.tolist()
         if impression.photo is not None:
             row["photo"] = impression.photo
-        found.append(row)
-    return found
+        instances.append(row)
+    return instances
 
 
 @pytest.fixture(scope="module", params=["v2", "grpc-v2"])
@@ -136,7 +136,7 @@ def test_v1(pair: Server, bundle: Bundle, rows: list[Any], vectors: Tensors, exp
     np.testing.assert_allclose(profile, expected["profile"], rtol=1e-5, atol=1e-6)
     assert [prediction["department"] for prediction in predictions] == expected["department"].tolist()
     missing = [row for row, prediction in enumerate(predictions) if "degraded" in prediction]
-    assert missing == [row for row, one in enumerate(rows) if int(one["customer_id"][1:]) % 20 == 0]
+    assert missing == [row for row, instance in enumerate(rows) if int(instance["customer_id"][1:]) % 20 == 0]
 
 
 @pytest.mark.parametrize("binary_data", [True, False])

@@ -62,8 +62,8 @@ def verify(server: Server, bundle: Bundle) -> None:
 def test_a_predictor_of_another_simpler_model_is_noticed(nested_bundle: Bundle, bundle: Bundle) -> None:
     flags = ["--store", "memory://", "--request_timeout_ms", 20_000, "--predictor_timeout_ms", 10_000]
     with (
-        predictor(bundle.path) as other,
-        transformer(nested_bundle.path, "--predictor_host", other.address, *flags) as server,
+        predictor(bundle.path) as predictor_without,
+        transformer(nested_bundle.path, "--predictor_host", predictor_without.address, *flags) as server,
     ):
         reply = server.predict(good_row(depot_id=7777))
         assert (reply.status, reply.json["code"]) == (503, "predictor_mismatch")

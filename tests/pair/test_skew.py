@@ -49,12 +49,12 @@ def expected(bundle: Bundle, rows: list[Row]) -> Offline:
 def split(rows: list[Row], seed: int) -> list[tuple[list[Row], int]]:
     """Requests of one to forty rows, each with its first row."""
     rng = np.random.default_rng(seed)
-    found, start = [], 0
+    parts, start = [], 0
     while start < len(rows):
         size = int(rng.integers(1, 41)) if rng.random() < 0.7 else 1
-        found.append((rows[start : start + size], start))
+        parts.append((rows[start : start + size], start))
         start += size
-    return found
+    return parts
 
 
 def bits(array: Any) -> bytes:
@@ -98,11 +98,11 @@ def test_online_and_offline_are_the_same(
         ) as server,
         Online(server) as online,
     ):
-        asked = [(part, wire) for (part, _), wire in zip(requests, itertools.cycle(WIRES), strict=False)]
-        told = online.ask_all(asked)
+        questions = [(part, wire) for (part, _), wire in zip(requests, itertools.cycle(WIRES), strict=False)]
+        answers = online.ask_all(questions)
     tolerance = bundle.tolerance("CPUExecutionProvider")
     columns = bundle.signature.inputs[0].columns
-    for (part, start), (_, wire), answer in zip(requests, asked, told, strict=True):
+    for (part, start), (_, wire), answer in zip(requests, questions, answers, strict=True):
         here = slice(start, start + len(part))
         np.testing.assert_allclose(
             answer.answers["minutes"], expected.answers["minutes"][here], rtol=tolerance.rtol, atol=tolerance.atol
@@ -113,8 +113,8 @@ def test_online_and_offline_are_the_same(
         ]
         if wire == "v1":
             assert all(list(vector) == list(columns) for vector in answer.vectors)
-            found = [list(vector.values()) for vector in answer.vectors]
-            assert bits(found) == bits(expected.vectors["x"][here])
+            vectors = [list(vector.values()) for vector in answer.vectors]
+            assert bits(vectors) == bits(expected.vectors["x"][here])
 
 
 class Echo:

@@ -65,7 +65,7 @@ def test_a_store_that_is_down_at_start_stops_and_comes_back(
         assert server.is_ready()  # the store is shared: were it part of readiness, all pairs would go at once
 
 
-def keep_asking(server: Server, expected: list[float], seen: Counter[str], stop: threading.Event, start: int) -> None:
+def keep_asking(server: Server, expected: list[float], counts: Counter[str], stop: threading.Event, start: int) -> None:
     """Ask for one entity after the other, each answer compared with that entity's own."""
     index = start
     while not stop.is_set():
@@ -74,10 +74,10 @@ def keep_asking(server: Server, expected: list[float], seen: Counter[str], stop:
         if reply.status == 200:
             (prediction,) = reply.json["predictions"]
             right = prediction["minutes"] == pytest.approx(expected[index], rel=1e-5)
-            seen["right" if right else "wrong"] += 1
+            counts["right" if right else "wrong"] += 1
         else:
             refused = (reply.status, reply.json["code"]) == (503, "store_unavailable")
-            seen["refused" if refused else f"{reply.status} {reply.content!r}"] += 1
+            counts["refused" if refused else f"{reply.status} {reply.content!r}"] += 1
 
 
 @contextmanager
@@ -98,23 +98,23 @@ def asking(target: Callable[..., None], *arguments: object, threads: int = 6) ->
 def test_answers_are_never_mixed_up_while_the_store_stands_still_and_goes_on(
     bundle: Bundle, real_predictor: Server, expected: list[float]
 ) -> None:
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     with store(free_port()) as valkey, redis.Redis(port=valkey.port) as admin:
         pid = admin.info("server")["process_id"]
         flags = ["--predictor_host", real_predictor.address, "--store", valkey.connection_url]
         flags += ["--last_known_bytes", "0"]
         timeouts = ["--store_timeout_ms", 20, "--request_timeout_ms", 10_000, "--predictor_timeout_ms", 8000]
-        with transformer(bundle.path, *flags, *timeouts) as server, asking(keep_asking, server, expected, seen):
+        with transformer(bundle.path, *flags, *timeouts) as server, asking(keep_asking, server, expected, counts):
             for turn in range(1, 7):
                 os.kill(pid, signal.SIGSTOP)
-                refused = seen["refused"]
-                wait_until(lambda refused=refused: seen["refused"] > refused + 4)  # type: ignore[misc]
+                refused = counts["refused"]
+                wait_until(lambda refused=refused: counts["refused"] > refused + 4)  # type: ignore[misc]
                 os.kill(pid, signal.SIGCONT)
-                right = seen["right"]
-                wait_until(lambda right=right: seen["right"] > right + 20)  # type: ignore[misc]
+                right = counts["right"]
+                wait_until(lambda right=right: counts["right"] > right + 20)  # type: ignore[misc]
                 if turn % 2:
                     admin.client_kill_filter(_type="normal", skipme=True)
-    assert seen.keys() == {"right", "refused"}, seen
+    assert counts.keys() == {"right", "refused"}, counts
 
 
 def test_a_model_answers_on_while_the_store_stands_still(

@@ -180,8 +180,8 @@ def test_bytes_of_unfinished_requests_have_a_budget(patient: Front) -> None:
     halves = beginning[:60_000], beginning[60_000:]
     full = Answer(429, "too_many_uploads", closes=False)
     with ExitStack() as stack:
-        first, *others = [stack.enter_context(patient.connected()) for _ in range(BUDGET // MAX_BODY)]
-        for client in (first, *others):
+        first, *neighbours = [stack.enter_context(patient.connected()) for _ in range(BUDGET // MAX_BODY)]
+        for client in (first, *neighbours):
             client.sendall(beginning)
         wait_until(lambda: patient.answer_of(*halves, end) == full)
         assert patient.answer_of(*patient.upload(1000)).status == 200, "small requests go on"
@@ -193,7 +193,7 @@ def test_bytes_of_unfinished_requests_have_a_budget(patient: Front) -> None:
             assert answer_on(client).status == 200, "the connection goes on behind the refused body"
         first.close()
         wait_until(lambda: patient.answer_of(*halves, end).status == 200)
-        for client in others:
+        for client in neighbours:
             client.sendall(end)
             assert answer_on(client).status == 200
     for _ in range(2 * BUDGET // MAX_BODY):
@@ -222,12 +222,12 @@ def test_the_connection_that_was_idle_for_longest_gives_way(patient: Front) -> N
 
 
 def test_where_all_connections_are_busy_another_is_closed(patient: Front) -> None:
-    asked = b"HTTP/1.1 100 Continue\r\n\r\n"
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
     with ExitStack() as stack:
         clients = [stack.enter_context(patient.connected()) for _ in range(CONNECTIONS)]
         for client in clients:
             client.sendall(patient.head(f"content-length: {len(patient.good)}", "expect: 100-continue"))
-            assert client.recv(len(asked), socket.MSG_WAITALL) == asked  # so the server knows that it is busy
+            assert client.recv(len(interim), socket.MSG_WAITALL) == interim  # so the server knows that it is busy
         with patient.connected() as another:
             assert is_closed(another)
         for client in clients:

@@ -36,9 +36,9 @@ def repository(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("now, code", [("91", 0), ("90.5", 0), ("90.4", 1), ("0", 1)])
 def test_a_lower_floor_is_refused(repository: Path, now: str, code: int) -> None:
     (repository / "pyproject.toml").write_text(f"[tool.coverage.report]\nfail_under = {now}\n")
-    done = subprocess.run([sys.executable, repository / ".ci/floor.py", "HEAD"], capture_output=True, text=True)
-    assert done.returncode == code
-    assert done.stdout == f"the floor of coverage is {now} %, at HEAD it is 90.5 %\n"
+    process = subprocess.run([sys.executable, repository / ".ci/floor.py", "HEAD"], capture_output=True, text=True)
+    assert process.returncode == code
+    assert process.stdout == f"the floor of coverage is {now} %, at HEAD it is 90.5 %\n"
 
 
 def test_no_floor_is_a_lower_one(repository: Path) -> None:

@@ -43,6 +43,6 @@ def test_the_section_of_the_version(tmp_path: Path, version: str, text: str) -> 
 
 
 def test_a_version_without_a_section_is_refused(tmp_path: Path) -> None:
-    done = notes(tmp_path, "0.3.0")
-    assert done.returncode == 1
-    assert "no section about 0.3.0" in done.stderr
+    process = notes(tmp_path, "0.3.0")
+    assert process.returncode == 1
+    assert "no section about 0.3.0" in process.stderr

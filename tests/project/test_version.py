@@ -64,9 +64,9 @@ def test_the_packages_are_the_workspaces_members(script: ModuleType) -> None:
 
 def test_writing_a_version_leaves_none_behind(script: ModuleType, copy: Path) -> None:
     old = script.read(copy)
-    done = run(copy, NEXT)
-    assert done.returncode == 0
-    assert set(done.stdout.split()) == {"pyproject.toml", *(str(p.relative_to(copy)) for p, _ in script.places(copy))}
+    result = run(copy, NEXT)
+    assert result.returncode == 0
+    assert set(result.stdout.split()) == {"pyproject.toml", *(str(p.relative_to(copy)) for p, _ in script.places(copy))}
     assert run(copy).stdout == f"{NEXT}\n"
     assert run(copy, "--check").returncode == 0
     # every image with the version of today has become one with the next; the scripts' own patterns are not asked
@@ -77,10 +77,10 @@ def test_writing_a_version_leaves_none_behind(script: ModuleType, copy: Path) ->
 def test_no_other_file_says_the_version_of_an_image(script: ModuleType) -> None:
     """Generated manifests follow the chart; tests may invent versions."""
     covered = {str(path.relative_to(ROOT)) for path, _ in script.places()}
-    others = [name for name in tracked() if not name.startswith(("manifests/p", "tests/", "CHANGELOG"))]
-    for name in set(others) - covered:
+    files = [name for name in tracked() if not name.startswith(("manifests/p", "tests/", "CHANGELOG"))]
+    for name in set(files) - covered:
         text = (ROOT / name).read_bytes().decode(errors="ignore")
-        assert not re.search(r"\btandem-(?:transformer|predictor|controller):\d+\.\d+\.\d+", text), name
+        assert not re.search(r"\btandem-(?:transformer|predictor|controller|cli):\d+\.\d+\.\d+", text), name
 
 
 @pytest.mark.parametrize(
@@ -89,16 +89,16 @@ def test_no_other_file_says_the_version_of_an_image(script: ModuleType) -> None:
 def test_a_place_that_differs_is_named(script: ModuleType, copy: Path, name: str) -> None:
     path = copy / name
     path.write_text(path.read_text().replace(script.read(copy), NEXT, 1))
-    done = run(copy, "--check")
-    assert done.returncode == 1
-    assert re.fullmatch(rf"{name}:\d+: {NEXT}\n", done.stdout)
+    result = run(copy, "--check")
+    assert result.returncode == 1
+    assert re.fullmatch(rf"{name}:\d+: {NEXT}\n", result.stdout)
 
 
 @pytest.mark.parametrize("wrong", ["1.2", "v1.2.3", "1.2.3rc1", "next"])
 def test_what_is_no_version_is_not_written(copy: Path, wrong: str) -> None:
-    done = run(copy, wrong)
-    assert done.returncode == 2
-    assert "not a version such as 0.2.0" in done.stderr
+    result = run(copy, wrong)
+    assert result.returncode == 2
+    assert "not a version such as 0.2.0" in result.stderr
     assert run(copy, "--check").returncode == 0
 
 

@@ -37,18 +37,18 @@ async def read(admin_socket: Path, arms: Arms, *metrics: Metric) -> dict[str, tu
     source = ScrapeSource(timeout=30.0, client=client)
     readings = await source.read(metrics, arms)
     await source.close()
-    found = {}
-    for name, each in readings.items():
-        assert isinstance(each, CounterReading), each
+    totals = {}
+    for name, reading in readings.items():
+        assert isinstance(reading, CounterReading), reading
         stable, canary = (
             (
                 sum(sum(counters.requests.values()) for counters in scrape.values()),
                 sum(sum(counters.events.values()) for counters in scrape.values()),
             )
-            for scrape in (each.stable, each.canary)
+            for scrape in (reading.stable, reading.canary)
         )
-        found[name] = stable, canary
-    return found
+        totals[name] = stable, canary
+    return totals
 
 
 def ask(
@@ -86,7 +86,7 @@ async def test_a_local_stack(stack: LocalStack) -> None:
     for variant, rows in (("v1", [1] * 5), ("v2", [4, 6])):
         await asyncio.to_thread(stack.set_weights, {variant: 1})
         # a client cannot take its request out of the evidence
-        assert {ask(stack.address, rows=each, mark="pinned") for each in rows} == {200}
+        assert {ask(stack.address, rows=count, mark="pinned") for count in rows} == {200}
         # nor can it choose a version and have that counted
         for pinned in ("v1", "v2"):
             assert ask(stack.address, pinned, mark="weighted") == 200

@@ -25,19 +25,19 @@ def demo(package: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedPro
 def test_the_demo_checks_answers_promotes_v2_and_trains_the_same_bundles_again(
     demo: Callable[..., subprocess.CompletedProcess[str]], package: Path, bundles: Path
 ) -> None:
-    done = demo("--requests", "400")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "everything is as it must be, v2 is promoted" in done.stdout
-    assert done.stdout.count("vectors equal offline bit for bit") == 2
+    process = demo("--requests", "400")
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "everything is as it must be, v2 is promoted" in process.stdout
+    assert process.stdout.count("vectors equal offline bit for bit") == 2
     assert {bundle.name for bundle in bundles.iterdir()} <= {bundle.name for bundle in (package / "bundles").iterdir()}
 
 
 def test_a_demo_of_a_faulty_version_ends_well_when_it_is_caught(
     demo: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
-    done = demo("--bad", "errors")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "v2-errors was caught and rolled back: failed by errors" in done.stdout
+    process = demo("--bad", "errors")
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "v2-errors was caught and rolled back: failed by errors" in process.stdout
 
 
 def test_a_demo_that_is_interrupted_says_so(package: Path, tmp_path: Path) -> None:
@@ -47,9 +47,9 @@ def test_a_demo_that_is_interrupted_says_so(package: Path, tmp_path: Path) -> No
         assert demo.stdout is not None
         assert "Train" in demo.stdout.readline()
         demo.send_signal(signal.SIGINT)
-        said, complained = demo.communicate()
+        output, complained = demo.communicate()
     assert (demo.returncode, complained) == (130, "")
-    assert said.splitlines()[-1] == "interrupted: what was started is stopped"
+    assert output.splitlines()[-1] == "interrupted: what was started is stopped"
 
 
 def test_the_package_fits_on_one_screen(package: Path) -> None:

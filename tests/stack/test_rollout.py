@@ -183,10 +183,10 @@ async def test_a_version_that_has_no_pair_is_not_waited_for(stack: LocalStack, s
 
 
 def test_a_second_stack_of_a_model_has_a_name_of_its_own(stack: LocalStack, settings: dict[str, Any]) -> None:
-    with RolloutRunner(stack, settings) as one, RolloutRunner(stack, settings) as other:
-        assert one.name == "time-estimator"
-        assert other.name != one.name
-        assert list_stacks() == sorted([one.name, other.name])
+    with RolloutRunner(stack, settings) as first, RolloutRunner(stack, settings) as second:
+        assert first.name == "time-estimator"
+        assert second.name != first.name
+        assert list_stacks() == sorted([first.name, second.name])
     assert list_stacks() == []
 
 

@@ -53,12 +53,12 @@ def test_a_failure_while_filling_the_store_stops_everything(variants: list[Local
 def test_a_port_that_was_taken_in_between_is_no_failure(
     variants: list[LocalVariant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        given = iter([taken.getsockname()[1]])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ports = iter([listener.getsockname()[1]])
         free_ports = pairs.free_ports
-        monkeypatch.setattr(pairs, "free_ports", lambda count: [*given, *free_ports(count)][:count])
+        monkeypatch.setattr(pairs, "free_ports", lambda count: [*ports, *free_ports(count)][:count])
         with LocalStack(variants) as stack:
-            assert next(given, None) is None
+            assert next(ports, None) is None
             assert stack.check() == {}
 
 

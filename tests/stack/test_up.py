@@ -95,27 +95,27 @@ def test_two_side_by_side(package: Path, bundles: Path, tmp_path: Path) -> None:
             package, bundles, other_files, "--protocol", "grpc-v2", "--processes", "2", "--weight", "v2=1"
         ) as other_process,
     ):
-        one, other = described(one_process, one_files), described(other_process, other_files)
-        assert not set(one.pids) & set(other.pids)
-        assert len(one.pids) == 2 + 2 * 2
-        assert len(other.pids) == 2 + 3
-        for up in (one, other):
+        first, second = described(one_process, one_files), described(other_process, other_files)
+        assert not set(first.pids) & set(second.pids)
+        assert len(first.pids) == 2 + 2 * 2
+        assert len(second.pids) == 2 + 3
+        for up in (first, second):
             assert "degraded" not in up.predict()
 
         # Ctrl-C in the terminal of one
-        os.killpg(one.process.pid, signal.SIGINT)
-        assert one.process.wait() == 0
-        assert not any(map(runs, one.pids))
-        assert list(one.directory.iterdir()) == []
+        os.killpg(first.process.pid, signal.SIGINT)
+        assert first.process.wait() == 0
+        assert not any(map(runs, first.pids))
+        assert list(first.directory.iterdir()) == []
         assert told(one_files).endswith("stopped\n")
 
         # the other is not disturbed, until one of its processes dies
-        assert "degraded" not in other.predict()
-        os.kill(other.description["processes"]["predictor-v2"], signal.SIGKILL)
-        assert other.process.wait() == 1
+        assert "degraded" not in second.predict()
+        os.kill(second.description["processes"]["predictor-v2"], signal.SIGKILL)
+        assert second.process.wait() == 1
         assert "predictor-v2 was ended by SIGKILL" in told(other_files)
-        assert not any(map(runs, other.pids))
-        assert list(other.directory.iterdir()) == []
+        assert not any(map(runs, second.pids))
+        assert list(second.directory.iterdir()) == []
 
 
 def test_what_a_killed_one_left_is_removed_by_the_next(tmp_path: Path) -> None:
@@ -127,11 +127,11 @@ def test_what_a_killed_one_left_is_removed_by_the_next(tmp_path: Path) -> None:
         described(process, files)
         process.kill()
         process.wait()
-        (left,) = files.iterdir()
+        (leftover,) = files.iterdir()
     with tandem_up(package, bundles, files) as process:
         described(process, files)
         (own,) = files.iterdir()
-        assert own != left
+        assert own != leftover
         process.terminate()
         assert process.wait() == 0
     assert list(files.iterdir()) == []

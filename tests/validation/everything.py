@@ -17,20 +17,22 @@ from .samples import PLATFORM, rendered
 @cache
 def everything() -> dict[str, list[Manifest]]:
     """Manifests by where they come from."""
-    found = {f"renderer: {name}": objects for name, objects in rendered().items()}
-    for source, made in (("chart", charts()), ("overlay", overlays())):
-        for name, objects in made.items():
-            found[f"{source}: {name}"] = objects
-            rollouts = [each for each in objects if each["kind"] == KIND]
-            found[f"{source}: {name}, rendered"] = [made for each in rollouts for made in render(parse(each), PLATFORM)]
-    return found
+    manifests = {f"renderer: {name}": objects for name, objects in rendered().items()}
+    for source, rendered_objects in (("chart", charts()), ("overlay", overlays())):
+        for name, objects in rendered_objects.items():
+            manifests[f"{source}: {name}"] = objects
+            rollouts = [manifest for manifest in objects if manifest["kind"] == KIND]
+            manifests[f"{source}: {name}, rendered"] = [
+                manifest for rollout in rollouts for manifest in render(parse(rollout), PLATFORM)
+            ]
+    return manifests
 
 
 def of_kind(kind: str) -> list[tuple[str, Manifest]]:
     """Manifests of a kind, each with where it comes from."""
     return [
-        (f"{where}: {each['metadata']['name']}", each)
+        (f"{where}: {manifest['metadata']['name']}", manifest)
         for where, objects in everything().items()
-        for each in objects
-        if each["kind"] == kind
+        for manifest in objects
+        if manifest["kind"] == kind
     ]

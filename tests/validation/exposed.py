@@ -67,7 +67,7 @@ _OTHERS: Final = {
 def exposed() -> dict[str, Series]:
     """Series by their names."""
     pods = _TARGET | _relabelled()
-    found = {name: Series(frozenset(labels | pods)) for name, labels in _OTHERS.items()}
+    by_name = {name: Series(frozenset(labels | pods)) for name, labels in _OTHERS.items()}
     for registry, target in (
         (_transformer(), pods),
         (tandem_predictor.metrics.PredictorMetrics().registry, pods),
@@ -75,15 +75,15 @@ def exposed() -> dict[str, Series]:
     ):
         for name, series in _series(registry, target).items():
             # what more than one exporter has, has the labels of all of them
-            known = found.get(name, Series(frozenset()))
-            found[name] = Series(series.labels | known.labels, series.edges | known.edges)
-    return found
+            former = by_name.get(name, Series(frozenset()))
+            by_name[name] = Series(series.labels | former.labels, series.edges | former.edges)
+    return by_name
 
 
 def _relabelled() -> set[str]:
     (monitor,) = build_pod_monitors(rollout())
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-    return {each["targetLabel"] for each in endpoint["relabelings"]}
+    return {rule["targetLabel"] for rule in endpoint["relabelings"]}
 
 
 def _transformer() -> CollectorRegistry:
@@ -101,17 +101,17 @@ def _transformer() -> CollectorRegistry:
 
 def _series(registry: CollectorRegistry, target: frozenset[str]) -> dict[str, Series]:
     """Names of series and of their labels; label names of a metric without series are known to its collector only."""
-    found = {}
+    by_name = {}
     for collector in registry._collector_to_names:
         own = frozenset(getattr(collector, "_labelnames", ())) | target
         for family in collector.collect():
             if family.type == "histogram":
                 edges = frozenset(map(_edge, [*getattr(collector, "_kwargs", {}).get("buckets", ()), float("inf")]))
-                found[f"{family.name}_bucket"] = Series(own | {"le"}, edges)
-                found |= {f"{family.name}_{part}": Series(own) for part in ("sum", "count")}
+                by_name[f"{family.name}_bucket"] = Series(own | {"le"}, edges)
+                by_name |= {f"{family.name}_{part}": Series(own) for part in ("sum", "count")}
             else:
-                found[f"{family.name}_total" if family.type == "counter" else family.name] = Series(own)
-    return found
+                by_name[f"{family.name}_total" if family.type == "counter" else family.name] = Series(own)
+    return by_name
 
 
 def _edge(bound: float) -> str:

@@ -35,28 +35,28 @@ End = Pod | Outside
 
 def passes(policies: Iterable[Policy], source: End, target: End, port: int, protocol: str = "TCP") -> bool:
     """Whether a connection is let pass: by the policies of the pod that opens it and of the pod that it goes to."""
-    known = list(policies)
-    return _lets(known, "Egress", source, target, port, protocol) and _lets(
-        known, "Ingress", target, source, port, protocol
+    all_policies = list(policies)
+    return _lets(all_policies, "Egress", source, target, port, protocol) and _lets(
+        all_policies, "Ingress", target, source, port, protocol
     )
 
 
 def _lets(policies: list[Policy], direction: str, own: End, peer: End, port: int, protocol: str) -> bool:
     rules, peers = direction.lower(), "from" if direction == "Ingress" else "to"
     selecting = [
-        each
-        for each in policies
+        policy
+        for policy in policies
         if isinstance(own, Pod)
-        and each["metadata"]["namespace"] == own.namespace
-        and direction in _types(each)
-        and _selects(each["spec"].get("podSelector", {}), own.labels)
+        and policy["metadata"]["namespace"] == own.namespace
+        and direction in _types(policy)
+        and _selects(policy["spec"].get("podSelector", {}), own.labels)
     ]
     if not selecting:
         return True
     return any(
-        _has_port(rule, port, protocol) and _has_peer(rule.get(peers), peer, each["metadata"]["namespace"])
-        for each in selecting
-        for rule in each["spec"].get(rules) or ()
+        _has_port(rule, port, protocol) and _has_peer(rule.get(peers), peer, policy["metadata"]["namespace"])
+        for policy in selecting
+        for rule in policy["spec"].get(rules) or ()
     )
 
 
@@ -68,9 +68,9 @@ def _types(policy: Policy) -> list[str]:
 def _has_port(rule: Mapping[str, Any], port: int, protocol: str) -> bool:
     ports = rule.get("ports")
     return not ports or any(
-        each.get("protocol", "TCP") == protocol
-        and ("port" not in each or _number(each["port"]) <= port <= each.get("endPort", _number(each["port"])))
-        for each in ports
+        entry.get("protocol", "TCP") == protocol
+        and ("port" not in entry or _number(entry["port"]) <= port <= entry.get("endPort", _number(entry["port"])))
+        for entry in ports
     )
 
 
@@ -81,7 +81,7 @@ def _number(port: int | str) -> int:
 
 
 def _has_peer(peers: list[dict[str, Any]] | None, end: End, namespace: str) -> bool:
-    return not peers or any(_is_peer(each, end, namespace) for each in peers)
+    return not peers or any(_is_peer(peer, end, namespace) for peer in peers)
 
 
 def _is_peer(peer: Mapping[str, Any], end: End, namespace: str) -> bool:
@@ -107,7 +107,7 @@ def _in_block(block: Mapping[str, Any], address: str) -> bool:
 
 def _selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     exact = all(labels.get(key) == value for key, value in (selector.get("matchLabels") or {}).items())
-    return exact and all(_fulfils(each, labels) for each in selector.get("matchExpressions") or ())
+    return exact and all(_fulfils(expression, labels) for expression in selector.get("matchExpressions") or ())
 
 
 def _fulfils(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:

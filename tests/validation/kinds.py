@@ -39,8 +39,8 @@ def problems(manifest: Manifest) -> list[str]:
         LookupError: if there is no schema of its kind.
     """
     schema = custom_schema(manifest["apiVersion"], manifest["kind"])
-    found = core_problems(manifest) if schema is None else violations(manifest, schema)
-    return [*found, *_of(_core("objectmeta-meta-v1"), manifest["metadata"]), *bad_names(manifest)]
+    reasons = core_problems(manifest) if schema is None else violations(manifest, schema)
+    return [*reasons, *_of(_core("objectmeta-meta-v1"), manifest["metadata"]), *bad_names(manifest)]
 
 
 def core_problems(manifest: Manifest) -> list[str]:
@@ -55,15 +55,15 @@ def core_problems(manifest: Manifest) -> list[str]:
 def bad_names(manifest: Manifest) -> list[str]:
     """Names and labels that Kubernetes does not take, wherever they stand; its schemas do not say so."""
     name, kind = manifest["metadata"]["name"], manifest["kind"]
-    found = []
+    reasons = []
     if kind == "Service" and not (_SERVICE.match(name) and len(name) <= 63):
-        found.append(f"metadata.name: {name} is no name of a Service")
+        reasons.append(f"metadata.name: {name} is no name of a Service")
     elif not (_RBAC if "rbac" in manifest["apiVersion"] else _SUBDOMAIN).match(name) or len(name) > 253:
-        found.append(f"metadata.name: {name}")
+        reasons.append(f"metadata.name: {name}")
     if kind == "CustomResourceDefinition":
         # there ``labels`` is the name of a property
-        return found
-    return found + [f"{where}: {key}={value} is no label" for where, key, value in _bad_labels(manifest, "")]
+        return reasons
+    return reasons + [f"{where}: {key}={value} is no label" for where, key, value in _bad_labels(manifest, "")]
 
 
 def _bad_labels(value: Any, where: str) -> Iterator[tuple[str, str, Any]]:
@@ -86,7 +86,7 @@ def custom_schema(api_version: str, kind: str) -> Manifest | None:
     """Schema of a custom resource; None where it is none."""
     group, _, version = api_version.rpartition("/")
     if group == GROUP:
-        (definition,) = (each for each in build_crds() if each["spec"]["names"]["kind"] == kind)
+        (definition,) = (crd for crd in build_crds() if crd["spec"]["names"]["kind"] == kind)
         (served,) = definition["spec"]["versions"]
         own: Manifest = served["schema"]["openAPIV3Schema"]
         return own

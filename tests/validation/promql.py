@@ -34,21 +34,21 @@ def faults(query: str, exposed: Mapping[str, Series]) -> list[str]:
         return [f"this is no PromQL: {error}"]
     nodes: list[Any] = []
     promql_parser.walk(parsed, nodes.append)
-    selectors = [each for each in nodes if isinstance(each, promql_parser.VectorSelector)]
-    found = [fault for each in selectors for fault in _selector_faults(each, exposed)]
-    known = {label for each in selectors for label in exposed.get(each.name, Series(frozenset())).labels}
-    known |= {each for node in nodes if isinstance(node, promql_parser.Call) for each in _made_labels(query)}
-    return found + [f"no series has the label {label}" for label in _grouping(nodes) if label not in known]
+    selectors = [node for node in nodes if isinstance(node, promql_parser.VectorSelector)]
+    reasons = [fault for selector in selectors for fault in _selector_faults(selector, exposed)]
+    labels = {label for selector in selectors for label in exposed.get(selector.name, Series(frozenset())).labels}
+    labels |= {label for node in nodes if isinstance(node, promql_parser.Call) for label in _made_labels(query)}
+    return reasons + [f"no series has the label {label}" for label in _grouping(nodes) if label not in labels]
 
 
 def label_values_faults(query: str, exposed: Mapping[str, Series]) -> list[str]:
     """The same for ``label_values(SELECTOR, LABEL)``, which Grafana itself evaluates."""
-    found = _LABEL_VALUES.match(query)
-    if found is None:
+    match = _LABEL_VALUES.match(query)
+    if match is None:
         return [f"not understood: {query}"]
-    if found["selector"] is None:
+    if match["selector"] is None:
         return []
-    return faults(f"count by ({found['label']}) ({found['selector']})", exposed)
+    return faults(f"count by ({match['label']}) ({match['selector']})", exposed)
 
 
 def dashboard_queries(text: str) -> Iterator[tuple[str, bool]]:

@@ -56,11 +56,16 @@ def pod_specs(manifest: Spec) -> Iterator[tuple[str, Spec]]:
 
 def violations(pod: Spec) -> list[str]:
     """Controls that a pod spec breaks."""
-    return [*_pod_violations(pod), *(found for each in _containers(pod) for found in _container_violations(pod, each))]
+    return [
+        *_pod_violations(pod),
+        *(violation for container in _containers(pod) for violation in _container_violations(pod, container)),
+    ]
 
 
 def _containers(pod: Spec) -> list[Spec]:
-    return [each for key in ("initContainers", "containers", "ephemeralContainers") for each in pod.get(key) or ()]
+    return [
+        container for key in ("initContainers", "containers", "ephemeralContainers") for container in pod.get(key) or ()
+    ]
 
 
 def _pod_violations(pod: Spec) -> Iterator[str]:
@@ -89,7 +94,9 @@ def _container_violations(pod: Spec, container: Spec) -> Iterator[str]:
     capabilities = context.get("capabilities") or {}
     if "ALL" not in (capabilities.get("drop") or ()):
         yield f"{name}: does not drop ALL capabilities"
-    yield from (f"{name}: adds {each}" for each in capabilities.get("add") or () if each != "NET_BIND_SERVICE")
+    yield from (
+        f"{name}: adds {capability}" for capability in capabilities.get("add") or () if capability != "NET_BIND_SERVICE"
+    )
     if context.get("procMount", "Default") != "Default":
         yield f"{name}: procMount"
     yield from (f"{name}: hostPort" for port in container.get("ports") or () if port.get("hostPort"))

@@ -28,15 +28,15 @@ def test_series_and_labels_that_are_asked_for_are_exported(metric: Metric) -> No
         parsed = promql_parser.parse(query)
         assert isinstance(parsed, promql_parser.AggregateExpr)
         assert isinstance(parsed.expr, promql_parser.VectorSelector)
-        matchers = {each.name: each.value for each in parsed.expr.matchers.matchers}
+        matchers = {matcher.name: matcher.value for matcher in parsed.expr.matchers.matchers}
         pattern = parsed.expr.name or matchers.pop("__name__")
-        asked = {name: series for name, series in exposed().items() if re.fullmatch(pattern, name)}
-        assert set(asked) == names(metric)
+        matches = {name: series for name, series in exposed().items() if re.fullmatch(pattern, name)}
+        assert set(matches) == names(metric)
         optional = {name for name, value in matchers.items() if re.fullmatch(value, "")}
-        assert all(matchers.keys() - optional <= series.labels for series in asked.values())
-        assert all(any(name in series.labels for series in asked.values()) for name in optional)
+        assert all(matchers.keys() - optional <= series.labels for series in matches.values())
+        assert all(any(name in series.labels for series in matches.values()) for name in optional)
         # what tells the series of a metric apart must not be summed away
-        kept = set(parsed.modifier.labels) if parsed.modifier else set()
-        assert all(series.labels - exposed()["up"].labels <= kept for series in asked.values())
-        assert {"__name__", "job", "pod", "instance"} <= kept
-        assert "inferenceservice" in kept or metric.full_name == "errors"
+        labels = set(parsed.modifier.labels) if parsed.modifier else set()
+        assert all(series.labels - exposed()["up"].labels <= labels for series in matches.values())
+        assert {"__name__", "job", "pod", "instance"} <= labels
+        assert "inferenceservice" in labels or metric.full_name == "errors"

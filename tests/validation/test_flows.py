@@ -16,8 +16,8 @@ from .samples import PLATFORM
 
 STORE = {"store": {"url": "redis://valkey.features:6380/0"}, "network": {"storeNamespace": "features"}}
 OF = rollout(**STORE)
-REVISIONS = [Revision.of(OF, each) for each in OF.spec.all_variants]
-CONTROLLER = next(each for each in charts()["tandem/default-values.yaml"] if each["kind"] == "Deployment")
+REVISIONS = [Revision.of(OF, variant) for variant in OF.spec.all_variants]
+CONTROLLER = next(manifest for manifest in charts()["tandem/default-values.yaml"] if manifest["kind"] == "Deployment")
 
 
 def half(revision: Revision, component: str) -> Pod:
@@ -27,8 +27,8 @@ def half(revision: Revision, component: str) -> Pod:
 
 
 ENDS: dict[str, End] = {
-    **{f"transformer of {each.variant.name}": half(each, "transformer") for each in REVISIONS},
-    **{f"predictor of {each.variant.name}": half(each, "predictor") for each in REVISIONS},
+    **{f"transformer of {revision.variant.name}": half(revision, "transformer") for revision in REVISIONS},
+    **{f"predictor of {revision.variant.name}": half(revision, "predictor") for revision in REVISIONS},
     "gateway": Pod("envoy-gateway-system", {"app.kubernetes.io/component": "proxy"}),
     "prometheus": Pod("monitoring", {"app.kubernetes.io/name": "prometheus"}),
     "controller": Pod(PLATFORM.controller_namespace, CONTROLLER["spec"]["template"]["metadata"]["labels"]),
@@ -89,8 +89,8 @@ FORBIDDEN = [
 
 def policies(**spec: Any) -> list[dict[str, Any]]:
     """NetworkPolicies of the rollout and of the controller's chart."""
-    made = [*render(rollout(**STORE, **spec), PLATFORM), *charts()["tandem/default-values.yaml"]]
-    return [each for each in made if each["kind"] == "NetworkPolicy"]
+    manifests = [*render(rollout(**STORE, **spec), PLATFORM), *charts()["tandem/default-values.yaml"]]
+    return [manifest for manifest in manifests if manifest["kind"] == "NetworkPolicy"]
 
 
 @pytest.mark.parametrize("flow", REQUIRED, ids=lambda flow: f"{flow[0]} to {flow[1]}, {flow[2]}/{flow[3]}")
@@ -117,10 +117,10 @@ def _first(spec: dict[str, Any], component: str) -> Pod:
 
 def test_tritons_metrics_have_a_port_of_their_own() -> None:
     spec = {"predictor": {"runtime": "triton"}}
-    made, predictor = policies(**spec), _first(spec, "predictor")
-    assert passes(made, ENDS["prometheus"], predictor, 8002)
-    assert not passes(made, ENDS["prometheus"], predictor, 8080)
-    assert not passes(made, ENDS["gateway"], predictor, 8002)
+    manifests, predictor = policies(**spec), _first(spec, "predictor")
+    assert passes(manifests, ENDS["prometheus"], predictor, 8002)
+    assert not passes(manifests, ENDS["prometheus"], predictor, 8080)
+    assert not passes(manifests, ENDS["gateway"], predictor, 8002)
 
 
 def test_a_bundle_that_is_downloaded_opens_the_way_to_it() -> None:

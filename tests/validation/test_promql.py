@@ -10,25 +10,27 @@ from .promql import dashboard_queries, faults, label_values_faults
 
 
 def test_queries_of_scaled_objects() -> None:
-    queries = {where: each["spec"]["triggers"][0]["metadata"]["query"] for where, each in of_kind("ScaledObject")}
+    queries = {
+        where: manifest["spec"]["triggers"][0]["metadata"]["query"] for where, manifest in of_kind("ScaledObject")
+    }
     assert queries
-    assert {where: found for where, query in queries.items() if (found := faults(query, exposed()))} == {}
+    assert {where: reasons for where, query in queries.items() if (reasons := faults(query, exposed()))} == {}
 
 
 def test_expressions_of_rules() -> None:
     rules = {
         f"{where}: {rule.get('alert') or rule['record']}": rule["expr"]
-        for where, each in of_kind("PrometheusRule")
-        for group in each["spec"]["groups"]
+        for where, manifest in of_kind("PrometheusRule")
+        for group in manifest["spec"]["groups"]
         for rule in group["rules"]
     }
     assert rules
-    assert {where: found for where, query in rules.items() if (found := faults(query, exposed()))} == {}
+    assert {where: reasons for where, query in rules.items() if (reasons := faults(query, exposed()))} == {}
 
 
 def test_alerts_say_how_bad_they_are_and_what_happened() -> None:
-    for where, each in of_kind("PrometheusRule"):
-        for rule in (rule for group in each["spec"]["groups"] for rule in group["rules"] if "alert" in rule):
+    for where, manifest in of_kind("PrometheusRule"):
+        for rule in (rule for group in manifest["spec"]["groups"] for rule in group["rules"] if "alert" in rule):
             assert rule["labels"]["severity"] in ("critical", "warning", "info"), where
             assert rule["annotations"]["summary"] and rule["annotations"]["description"], where
 
@@ -36,16 +38,16 @@ def test_alerts_say_how_bad_they_are_and_what_happened() -> None:
 def test_queries_of_dashboards() -> None:
     dashboards = {
         f"{where}: {file}": text
-        for where, each in of_kind("ConfigMap")
-        if "dashboard" in each["metadata"]["name"]
-        for file, text in each["data"].items()
+        for where, manifest in of_kind("ConfigMap")
+        if "dashboard" in manifest["metadata"]["name"]
+        for file, text in manifest["data"].items()
     }
     assert dashboards
     wrong = {
-        f"{where}: {query}": found
+        f"{where}: {query}": reasons
         for where, text in dashboards.items()
         for query, values in dashboard_queries(text)
-        if (found := (label_values_faults if values else faults)(query, exposed()))
+        if (reasons := (label_values_faults if values else faults)(query, exposed()))
     }
     assert wrong == {}
 
@@ -71,8 +73,8 @@ def test_the_metrics_are_those_of_the_exporters() -> None:
     ],
 )
 def test_the_check_finds_what_is_wrong(query: str, fault: str) -> None:
-    (found,) = faults(query, exposed())
-    assert fault in found
+    (reason,) = faults(query, exposed())
+    assert fault in reason
 
 
 def test_grafanas_variables_are_understood() -> None:

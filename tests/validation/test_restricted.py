@@ -14,16 +14,16 @@ from .everything import everything
 from .restricted import pod_specs, violations
 
 PODS = [
-    (f"{where}: {made['kind']} {made['metadata']['name']}, {part}", pod)
+    (f"{where}: {manifest['kind']} {manifest['metadata']['name']}, {part}", pod)
     for where, objects in everything().items()
-    for made in objects
-    for part, pod in pod_specs(made)
+    for manifest in objects
+    for part, pod in pod_specs(manifest)
 ]
 
 
 def test_every_pod_is_admitted() -> None:
     assert len(PODS) > 60
-    assert {where: found for where, pod in PODS if (found := violations(pod))} == {}
+    assert {where: reasons for where, pod in PODS if (reasons := violations(pod))} == {}
 
 
 def test_every_container_has_a_root_that_it_cannot_write() -> None:
@@ -34,8 +34,10 @@ def test_every_container_has_a_root_that_it_cannot_write() -> None:
 
 def _is_modelcar(pod: dict[str, Any]) -> bool:
     """Whether KServe adds containers that the standard does not admit."""
-    variables = [each for container in pod["containers"] for each in container.get("env", ())]
-    return any(each["name"] == "STORAGE_URI" and each.get("value", "").startswith("oci://") for each in variables)
+    variables = [variable for container in pod["containers"] for variable in container.get("env", ())]
+    return any(
+        variable["name"] == "STORAGE_URI" and variable.get("value", "").startswith("oci://") for variable in variables
+    )
 
 
 def test_modelcars_are_the_only_exception_asked_for_by_name_and_documented() -> None:
@@ -119,4 +121,4 @@ def test_the_check_admits_what_the_standard_admits() -> None:
 def test_the_check_finds_each_control(change: Callable[[Any], None], expected: str) -> None:
     pod = copy.deepcopy(GOOD)
     change(pod)
-    assert any(found.startswith(expected) for found in violations(pod)), violations(pod)
+    assert any(reason.startswith(expected) for reason in violations(pod)), violations(pod)

@@ -21,11 +21,14 @@ needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not on
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The chart's rules as a file of Prometheus', and the tests beside it."""
     path = tmp_path_factory.mktemp("rules")
-    (rule,) = [each for where, each in of_kind("PrometheusRule") if where.startswith("chart: tandem/default-values")]
+    (rule,) = [
+        manifest for where, manifest in of_kind("PrometheusRule") if where.startswith("chart: tandem/default-values")
+    ]
     (path / "all.yaml").write_text(yaml.safe_dump(rule["spec"]))
     # promtool compares texts word for word; what is tested is when an alert fires
     groups = [
-        {**group, "rules": [{**each, "annotations": {}} for each in group["rules"]]} for group in rule["spec"]["groups"]
+        {**group, "rules": [{**entry, "annotations": {}} for entry in group["rules"]]}
+        for group in rule["spec"]["groups"]
     ]
     (path / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}))
     for file in RULES.glob("*.yaml"):
@@ -49,13 +52,15 @@ def test_alerts(directory: Path, file: Path) -> None:
 
 
 def test_every_alert_is_tested() -> None:
-    (rule,) = [each for where, each in of_kind("PrometheusRule") if where.startswith("chart: tandem/default-values")]
-    alerts = {each["alert"] for group in rule["spec"]["groups"] for each in group["rules"] if "alert" in each}
+    (rule,) = [
+        manifest for where, manifest in of_kind("PrometheusRule") if where.startswith("chart: tandem/default-values")
+    ]
+    alerts = {entry["alert"] for group in rule["spec"]["groups"] for entry in group["rules"] if "alert" in entry}
     tested = {
-        each["alertname"]
+        case["alertname"]
         for file in RULES.glob("*.yaml")
         for test in yaml.safe_load(file.read_text())["tests"]
-        for each in test["alert_rule_test"]
-        if each["exp_alerts"]
+        for case in test["alert_rule_test"]
+        if case["exp_alerts"]
     }
     assert alerts == tested

@@ -17,7 +17,9 @@ from .samples import rendered
 @pytest.mark.parametrize("where", everything())
 def test_objects_are_taken(where: str) -> None:
     refused = {
-        f"{made['kind']} {made['metadata']['name']}": found for made in everything()[where] if (found := problems(made))
+        f"{manifest['kind']} {manifest['metadata']['name']}": reasons
+        for manifest in everything()[where]
+        if (reasons := problems(manifest))
     }
     assert refused == {}
 
@@ -25,14 +27,14 @@ def test_objects_are_taken(where: str) -> None:
 @pytest.mark.parametrize("where", everything())
 def test_no_two_objects_have_the_same_name(where: str) -> None:
     names = [
-        (made["apiVersion"], made["kind"], made["metadata"].get("namespace"), made["metadata"]["name"])
-        for made in everything()[where]
+        (manifest["apiVersion"], manifest["kind"], manifest["metadata"].get("namespace"), manifest["metadata"]["name"])
+        for manifest in everything()[where]
     ]
     assert len(set(names)) == len(names)
 
 
 def test_every_kind_that_we_render_is_checked_against_its_projects_schema() -> None:
-    kinds = {(made["apiVersion"], made["kind"]) for objects in rendered().values() for made in objects}
+    kinds = {(manifest["apiVersion"], manifest["kind"]) for objects in rendered().values() for manifest in objects}
     foreign = {(version, kind) for version, kind in kinds if "k8s.io" not in version and "." in version}
     assert len(foreign) == 5
     for version, kind in foreign:
@@ -42,17 +44,17 @@ def test_every_kind_that_we_render_is_checked_against_its_projects_schema() -> N
 def test_rules_of_other_projects_can_all_be_evaluated() -> None:
     def rules(value: Any) -> list[str]:
         if isinstance(value, dict):
-            own = [each["rule"] for each in value.get("x-kubernetes-validations", ()) if isinstance(each, dict)]
+            own = [entry["rule"] for entry in value.get("x-kubernetes-validations", ()) if isinstance(entry, dict)]
             return own + [rule for inner in value.values() for rule in rules(inner)]
         return [rule for inner in value for rule in rules(inner)] if isinstance(value, list) else []
 
-    found = [
+    expressions = [
         rule
         for path in SCHEMAS.glob("*.json.gz")
         for rule in rules(custom_schema(*_kind(path.name.removesuffix(".json.gz"))))
     ]
-    assert len(found) > 300
-    for rule in found:
+    assert len(expressions) > 300
+    for rule in expressions:
         program(rule)
 
 
@@ -90,19 +92,19 @@ BROKEN: dict[str, tuple[str, Callable[[Manifest], None]]] = {
     "path without slash (a rule in CEL)": ("HTTPRoute", _set("spec.rules.0.matches.0.path.value", "v2")),
     "Service without port (a rule in CEL)": (
         "HTTPRoute",
-        lambda made: made["spec"]["rules"][0]["backendRefs"][0].pop("port"),
+        lambda manifest: manifest["spec"]["rules"][0]["backendRefs"][0].pop("port"),
     ),
     "timeout in days": ("HTTPRoute", _set("spec.rules.0.timeouts.request", "1d")),
     "host in capitals": ("HTTPRoute", _set("spec.hostnames", ["A.example"])),
-    "trigger without metadata": ("ScaledObject", lambda made: made["spec"]["triggers"][0].pop("metadata")),
+    "trigger without metadata": ("ScaledObject", lambda manifest: manifest["spec"]["triggers"][0].pop("metadata")),
     "unknown field of a trigger": ("ScaledObject", _set("spec.triggers.0.query", "up")),
     "unknown fallback": ("ScaledObject", _set("spec.fallback.behavior", "guess")),
     "unknown action": ("PodMonitor", _set("spec.podMetricsEndpoints.0.relabelings.0.action", "forget")),
     "hash of nothing (a rule in CEL)": (
         "BackendTrafficPolicy",
-        lambda made: made["spec"]["loadBalancer"].pop("consistentHash"),
+        lambda manifest: manifest["spec"]["loadBalancer"].pop("consistentHash"),
     ),
-    "a target of no kind": ("SecurityPolicy", lambda made: made["spec"]["targetRefs"][0].pop("kind")),
+    "a target of no kind": ("SecurityPolicy", lambda manifest: manifest["spec"]["targetRefs"][0].pop("kind")),
     "unknown field of a policy": ("NetworkPolicy", _set("spec.egres", [])),
     "label of 64 characters": ("NetworkPolicy", _set("spec.podSelector.matchLabels.app", "a" * 64)),
     "Service with a long name": ("Service", _set("metadata.name", "a" * 64)),
@@ -114,10 +116,10 @@ BROKEN: dict[str, tuple[str, Callable[[Manifest], None]]] = {
 
 @pytest.mark.parametrize(("kind", "change"), BROKEN.values(), ids=BROKEN)
 def test_the_check_finds_what_is_wrong(kind: str, change: Callable[[Manifest], None]) -> None:
-    made = _first(kind)
-    assert problems(made) == []
-    change(made)
-    assert problems(made)
+    manifest = _first(kind)
+    assert problems(manifest) == []
+    change(manifest)
+    assert problems(manifest)
 
 
 def test_a_kind_without_schema_is_not_passed_over() -> None:

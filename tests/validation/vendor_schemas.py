@@ -56,9 +56,13 @@ def of_directories(directories: Iterable[Path]) -> Iterator[Crd]:
             text = file.read_text()
             if "kind: CustomResourceDefinition" in text and "{{" not in text:
                 documents = yaml.load_all(text, _Loader)
-                found = (each for each in documents if each and each.get("kind") == "CustomResourceDefinition")
+                crds = (
+                    document
+                    for document in documents
+                    if document and document.get("kind") == "CustomResourceDefinition"
+                )
                 # patches of kustomize have a part of a CRD
-                yield from (each for each in found if "names" in each["spec"])
+                yield from (crd for crd in crds if "names" in crd["spec"])
 
 
 def of_cluster() -> list[Crd]:
@@ -83,7 +87,7 @@ def _slim(schema: Any) -> Any:
         return {
             key: _slim(value) for key, value in schema.items() if not (key == "description" and isinstance(value, str))
         }
-    return [_slim(each) for each in schema] if isinstance(schema, list) else schema
+    return [_slim(element) for element in schema] if isinstance(schema, list) else schema
 
 
 if __name__ == "__main__":

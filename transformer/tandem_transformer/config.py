@@ -61,9 +61,9 @@ class TransformerConfig(PredictionLogSettings, ServerSettings):
     store: Annotated[
         str,
         Flag(
-            "online store: redis://host:port/db, rediss://…, redis+sentinel://…, redis+cluster://…, feast://PATH or "
-            f"memory://; without the flag the variable {STORE_VARIABLE} counts, which keeps a password out of the list "
-            "of processes"
+            "online store: redis://host:port/db, rediss://…, redis+sentinel://…, redis+cluster://…, snapshot://FILE, "
+            f"feast://PATH or memory://; without the flag the variable {STORE_VARIABLE} counts, which keeps a password "
+            "out of the list of processes"
         ),
     ] = "memory://"
     processes: Annotated[int, Flag("server processes that share the ports", positive)] = 1
@@ -84,8 +84,8 @@ class TransformerConfig(PredictionLogSettings, ServerSettings):
     prediction_cache_store: Annotated[
         str,
         Flag(
-            "store of predictions that all transformers of the bundle share, as for --store but for feast://; without "
-            f"the flag the variable {CACHE_VARIABLE} counts; empty to share none"
+            "store of predictions that all transformers of the bundle share, as for --store but for feast:// and "
+            f"snapshot://; without the flag the variable {CACHE_VARIABLE} counts; empty to share none"
         ),
     ] = ""
     prediction_cache_timeout_ms: Annotated[

@@ -18,6 +18,7 @@ from tandem.stores import OnlineStore
 from tandem.stores.last_known import LastKnown
 from tandem_transformer.background import Background
 from tandem_transformer.breaker import Breaker
+from tandem_transformer.stalls import Stalls
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ class Lookups:
         self._clock = asyncio.get_running_loop().time
         self._known = LastKnown(known_bytes if any(use.view.fallback == "last_known" for use in views) else 0)
         self._breaker = Breaker(self._clock)
+        # requests that cannot be answered without the store wait as long as they may
+        self._stalls = Stalls(timeout_s) if self._plan.is_answerable else None
         self._probe: asyncio.Task[object] | None = None
 
     async def look_up(self, request: Columns, rows: int, within_s: float = inf) -> tuple[ViewColumns, ...]:
@@ -118,20 +121,29 @@ class Lookups:
 
     async def _ask(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
         """The rows of some keys; None if the store does not answer in time, or with an error."""
+        limit, stalls, started = asyncio.timeout(self._timeout_s), self._stalls, self._clock()
+        values = None
+        if stalls is not None:
+            stalls.began(limit, started)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with limit:
                 values = await self._store.get(keys)
         except (TimeoutError, StoreError) as error:
-            was_open = self._breaker.is_open
-            self._breaker.failed()
-            if self._breaker.is_open and not was_open:
-                reason = str(error) or f"no answer within {self._timeout_s * 1000:g} ms"
-                log.warning("the feature store does not answer; requests are answered without it: %s", reason)
-            return None
-        if self._breaker.is_open:
-            log.warning("the feature store answers again")
-        self._breaker.succeeded()
+            self._failed(str(error) or f"no answer after {(self._clock() - started) * 1000:.0f} ms")
+        finally:
+            if stalls is not None:
+                stalls.ended(limit, answered=values is not None)
+        if values is not None:
+            if self._breaker.is_open:
+                log.warning("the feature store answers again")
+            self._breaker.succeeded()
         return values
+
+    def _failed(self, reason: str) -> None:
+        was_open = self._breaker.is_open
+        self._breaker.failed()
+        if self._breaker.is_open and not was_open:
+            log.warning("the feature store does not answer; requests are answered without it: %s", reason)
 
     def _start_probe(self, keys: Sequence[bytes]) -> None:
         if (self._probe is None or self._probe.done()) and self._breaker.takes_probe():

@@ -17,7 +17,7 @@ DTYPES = {"float64": np.float64, "int64": np.int64, "bool": np.bool_}
 
 def tensors(rows: Sequence[dict[str, Any]]) -> list[Tensor]:
     """A tensor for each field that any row has; where another row lacks it, what stands for *not given*."""
-    found = []
+    request_tensors = []
     for name, field in world.model().contract.inputs.items():
         values = [row.get(name) for row in rows]
         if all(value is None for value in values):
@@ -28,8 +28,8 @@ def tensors(rows: Sequence[dict[str, Any]]) -> list[Tensor]:
         else:
             data = np.empty(len(rows), object)
             data[:] = [str(value).encode() for value in filled]
-        found.append(Tensor(name, DATATYPES[field.type], data.shape, data))
-    return found
+        request_tensors.append(Tensor(name, DATATYPES[field.type], data.shape, data))
+    return request_tensors
 
 
 def infer_request(rows: Sequence[dict[str, Any]], id_: str = "") -> InferRequest:

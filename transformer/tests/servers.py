@@ -91,14 +91,14 @@ class Server:
 
     def wait_logged(self, message: str) -> dict[str, Any]:
         """The first line with this message, waited for."""
-        found: list[dict[str, Any]] = []
+        lines: list[dict[str, Any]] = []
 
         def look() -> bool:
-            found.extend(line for line in self.logged() if line["message"] == message)
-            return bool(found) or self._ended()
+            lines.extend(line for line in self.logged() if line["message"] == message)
+            return bool(lines) or self._ended()
 
         wait_until(look)
-        return found[0]
+        return lines[0]
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)

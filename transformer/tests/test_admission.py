@@ -19,8 +19,8 @@ def call(size: int = 1, *, tenant: int = 0, is_low: bool = False, seconds: float
 
 def queue_of(*calls: Call) -> CallQueue:
     queue = CallQueue()
-    for each in calls:
-        queue.push(each)
+    for entry in calls:
+        queue.push(entry)
     return queue
 
 
@@ -75,9 +75,9 @@ async def test_a_full_queue_is_shared_equally_among_tenants() -> None:
     for tenant in (1, 2) * 6:
         newcomer = call(tenant=tenant)
         if removed := shed(admission, newcomer, queue):
-            assert [each.tenant for each in removed] == [0]
+            assert [entry.tenant for entry in removed] == [0]
             queue.push(newcomer)
-    assert sorted(each.tenant for each in queue) == [0] * 4 + [1] * 4 + [2] * 4
+    assert sorted(entry.tenant for entry in queue) == [0] * 4 + [1] * 4 + [2] * 4
     assert admission.shed == {"share": 8, "queue": 4}
 
 
@@ -107,10 +107,10 @@ async def test_calls_of_low_priority_wait_for_others_and_give_way_to_them() -> N
 
 
 async def test_a_batch_has_one_call_at_least() -> None:
-    large, other = call(50), call(2, is_low=True)
-    queue = queue_of(other, large)
+    large, small = call(50), call(2, is_low=True)
+    queue = queue_of(small, large)
     assert queue.take(10) == [large]
-    assert queue.take(0) == [other]
+    assert queue.take(0) == [small]
 
 
 async def test_the_room_shrinks_while_answers_take_too_long_and_grows_again() -> None:

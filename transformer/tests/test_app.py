@@ -127,14 +127,14 @@ async def test_every_reference_of_the_description_leads_somewhere(client: Client
     def references(node: object) -> list[str]:
         if isinstance(node, dict):
             own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
-            return own + [found for value in node.values() for found in references(value)]
+            return own + [pointer for value in node.values() for pointer in references(value)]
         if isinstance(node, list):
-            return [found for value in node for found in references(value)]
+            return [pointer for value in node for pointer in references(value)]
         return []
 
-    found = references(described)
-    assert found
-    for reference in found:
+    pointers = references(described)
+    assert pointers
+    for reference in pointers:
         place = described
         for part in reference.removeprefix("#/").split("/"):
             place = place[part]
@@ -150,7 +150,9 @@ async def test_documentation_for_people(client: Client) -> None:
 async def test_documentation_asks_no_other_host(client: Client) -> None:
     response = await client.get("/docs")
     assert not re.search(r"https?:|//[a-z]+[.]|@import|<link|src=", response.text)
-    policy = dict(each.strip().split(" ", 1) for each in response.headers["content-security-policy"].split(";"))
+    policy = dict(
+        directive.strip().split(" ", 1) for directive in response.headers["content-security-policy"].split(";")
+    )
     assert (policy["default-src"], policy["connect-src"]) == ("'none'", "'self'")
     assert (await client.get("/redoc")).status_code == 404
 

@@ -288,10 +288,10 @@ async def test_a_call_that_a_leaving_server_does_not_take_is_made_on_a_new_conne
 
 @pytest.mark.parametrize("kind", [RestPredictor, GrpcPredictor])
 async def test_requests_name_the_host_and_not_its_address(bundle: Bundle, kind: Any) -> None:
-    said = asyncio.get_running_loop().create_future()
+    head = asyncio.get_running_loop().create_future()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        said.set_result(await reader.readuntil(b"octet-stream" if kind is RestPredictor else b"trailers"))
+        head.set_result(await reader.readuntil(b"octet-stream" if kind is RestPredictor else b"trailers"))
 
     async with broken.listening(listen, IPS[0]) as at:
         host = f"pods.test:{at.rpartition(':')[2]}"
@@ -299,8 +299,8 @@ async def test_requests_name_the_host_and_not_its_address(bundle: Bundle, kind: 
         with pytest.raises(Unavailable):
             await predictor.infer(vectors())
         await predictor.close()
-    assert host.encode() in await said
-    assert IPS[0].encode() not in await said
+    assert host.encode() in await head
+    assert IPS[0].encode() not in await head
 
 
 async def test_an_answer_that_closes_its_connection_is_the_last_on_it(bundle: Bundle) -> None:

@@ -67,8 +67,8 @@ async def test_calls_of_one_turn_travel_together_and_in_order() -> None:
     run = Run()
     queue = coalescer(run)
     calls = [call() for _ in range(4)]
-    for each in calls:
-        queue.submit(each)
+    for entry in calls:
+        queue.submit(entry)
     assert run.batches == []
     await turn()
     assert run.batches == [calls]
@@ -215,16 +215,16 @@ async def test_a_tenant_with_more_calls_gives_way_and_all_take_turns() -> None:
     queue.submit(call())
     await turn()
     burst = [call() for _ in range(6)]
-    for each in burst:
-        queue.submit(each)
-    others = [call(tenant=1), call(tenant=2)]
-    for each in others:
-        queue.submit(each)
+    for entry in burst:
+        queue.submit(entry)
+    later_calls = [call(tenant=1), call(tenant=2)]
+    for entry in later_calls:
+        queue.submit(entry)
     with pytest.raises(Overloaded, match="5 rows are waiting already"):
         await burst[5].answer
     assert isinstance(burst[4].answer.exception(), Overloaded)
     await run.back(0)
-    assert run.batches[1] == [*others, burst[0]]
+    assert run.batches[1] == [*later_calls, burst[0]]
     await run.back(1)
     assert run.batches[2] == burst[1:4]
     await run.back(2)
@@ -236,8 +236,8 @@ async def test_calls_that_nobody_waits_for_any_more_do_not_leave() -> None:
     queue.submit(call())
     await turn()
     gone, stays = call(), call()
-    for each in (gone, stays):
-        queue.submit(each)
+    for entry in (gone, stays):
+        queue.submit(entry)
     gone.answer.cancel()
     await run.back(0)
     assert run.batches[1] == [stays]
@@ -274,7 +274,7 @@ async def test_drain_waits_for_what_is_on_its_way_and_what_waits() -> None:
         assert not draining.done()
         await run.back(batch)
     await draining
-    assert all(each.answer.done() for each in calls)
+    assert all(entry.answer.done() for entry in calls)
 
 
 async def test_draining_nothing_ends_at_once() -> None:

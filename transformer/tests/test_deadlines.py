@@ -66,11 +66,11 @@ async def refused(bundle: Bundle, client: PredictorClient, seconds: float | None
     await service.close()
 
 
-@pytest.mark.parametrize("told", [told_over_rest, told_over_grpc])
-async def test_the_predictor_is_given_what_is_left_and_no_more_than_a_call_may_take(bundle: Bundle, told: Any) -> None:
+@pytest.mark.parametrize("limit", [told_over_rest, told_over_grpc])
+async def test_the_predictor_is_given_what_is_left_and_no_more_than_a_call_may_take(bundle: Bundle, limit: Any) -> None:
     settings = {"request_timeout_ms": 60_000, "predictor_timeout_ms": 30_000, "store_timeout_ms": 10_000}
     for seconds, most in ((None, 30_000), (50.0, 30_000), (20.0, 20_000)):
-        milliseconds = await told(bundle, seconds, **settings)
+        milliseconds = await limit(bundle, seconds, **settings)
         assert most / 2 <= milliseconds <= most
 
 

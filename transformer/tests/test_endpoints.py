@@ -81,12 +81,12 @@ async def fakes(
     count: int, probes: Probes | None = None, *, retries: RetryCounts | None = None, **options: Any
 ) -> tuple[list[Fake], Endpoints]:
     """Endpoints at the addresses 0, 1, …; more of them can be used later. Without probes none is sent."""
-    found = [Fake() for _ in range(count)]
-    made = dict(zip(at(*range(count)), found, strict=True))
+    backends = [Fake() for _ in range(count)]
+    by_address = dict(zip(at(*range(count)), backends, strict=True))
     trying = Trying(**{"timeout_s": 60.0, "sleep": (probes or Probes()).sleep} | options)
-    endpoints = Endpoints(made.__getitem__, Resolution((), 0), trying=trying, retries=retries)
-    await endpoints.use(list(made))
-    return found, endpoints
+    endpoints = Endpoints(by_address.__getitem__, Resolution((), 0), trying=trying, retries=retries)
+    await endpoints.use(list(by_address))
+    return backends, endpoints
 
 
 async def settle() -> None:
@@ -96,10 +96,10 @@ async def settle() -> None:
 
 
 async def test_calls_one_after_the_other_are_spread_evenly() -> None:
-    found, endpoints = await fakes(3)
+    backends, endpoints = await fakes(3)
     for _ in range(9):
         await endpoints.infer(TENSORS)
-    assert [fake.calls for fake in found] == [3, 3, 3]
+    assert [fake.calls for fake in backends] == [3, 3, 3]
 
 
 async def test_the_endpoint_with_the_fewest_calls_outstanding_gets_the_next() -> None:
@@ -188,45 +188,45 @@ async def test_a_probe_that_is_not_answered_is_a_failure() -> None:
 @pytest.mark.parametrize("count", [1, 2])
 async def test_when_all_have_failed_several_times_a_call_is_refused_at_once(count: int) -> None:
     probes = Probes()
-    found, endpoints = await fakes(count, probes)
-    for fake in found:
+    backends, endpoints = await fakes(count, probes)
+    for fake in backends:
         fake.fault = Unavailable("another bundle", code="predictor_mismatch", retry_after=5)
     for _ in range(FAILURES):
         with pytest.raises(Unavailable):
             await endpoints.infer(TENSORS)
-    assert [fake.calls for fake in found] == [FAILURES] * count
+    assert [fake.calls for fake in backends] == [FAILURES] * count
     with pytest.raises(Unavailable, match="another bundle") as error:
         await endpoints.infer(TENSORS)
     assert (error.value.code, error.value.retry_after) == ("predictor_mismatch", 5)
-    assert [fake.calls for fake in found] == [FAILURES] * count
-    found[-1].fault = None
+    assert [fake.calls for fake in backends] == [FAILURES] * count
+    backends[-1].fault = None
     await settle()
-    for _ in found:
+    for _ in backends:
         await probes.next()
     assert await endpoints.infer(TENSORS) is TENSORS
     await endpoints.close()
 
 
 async def test_both_down() -> None:
-    found, endpoints = await fakes(2)
-    for fake in found:
+    backends, endpoints = await fakes(2)
+    for fake in backends:
         fake.fault = down()
     with pytest.raises(Unavailable) as error:
         await endpoints.infer(TENSORS)
     assert (error.value.code, error.value.retry_after) == ("predictor_unavailable", 1)
-    assert [fake.calls for fake in found] == [1, 1]
-    found[1].fault = None
+    assert [fake.calls for fake in backends] == [1, 1]
+    backends[1].fault = None
     assert await endpoints.infer(TENSORS) is TENSORS  # although both are passed over, one must be asked
 
 
 async def test_two_of_three_down() -> None:
-    found, endpoints = await fakes(3)
-    found[0].fault = found[1].fault = down()
+    backends, endpoints = await fakes(3)
+    backends[0].fault = backends[1].fault = down()
     with pytest.raises(Unavailable):  # a call is tried twice, not three times
         await endpoints.infer(TENSORS)
     for _ in range(4):
         await endpoints.infer(TENSORS)
-    assert [fake.calls for fake in found] == [1, 1, 4]
+    assert [fake.calls for fake in backends] == [1, 1, 4]
 
 
 async def test_the_only_endpoint_is_not_asked_twice() -> None:
@@ -239,26 +239,26 @@ async def test_the_only_endpoint_is_not_asked_twice() -> None:
 
 
 async def test_what_every_endpoint_would_refuse_is_not_tried_again() -> None:
-    found, endpoints = await fakes(2)
-    found[0].fault = Internal("no", code="predictor_refused")
+    backends, endpoints = await fakes(2)
+    backends[0].fault = Internal("no", code="predictor_refused")
     with pytest.raises(Internal):
         await endpoints.infer(TENSORS)
-    assert [fake.calls for fake in found] == [1, 0]
+    assert [fake.calls for fake in backends] == [1, 0]
 
 
 async def test_where_the_model_fails_one_other_endpoint_is_tried_and_none_is_passed_over() -> None:
-    found, endpoints = await fakes(3)
-    for fake in found:
+    backends, endpoints = await fakes(3)
+    for fake in backends:
         fake.fault = Internal("no", code="inference_failed")
     for _ in range(3):
         with pytest.raises(Internal):
             await endpoints.infer(TENSORS)
-    assert [fake.calls for fake in found] == [2, 2, 2]
+    assert [fake.calls for fake in backends] == [2, 2, 2]
 
 
 @pytest.mark.parametrize(("timeout_s", "slows"), [(0.0, 1), (60.0, 2)], ids=["time over", "cancelled early"])
 async def test_an_endpoint_that_hangs_for_all_the_time_of_a_call_is_passed_over(timeout_s: float, slows: int) -> None:
-    (slow, other), endpoints = await fakes(2, timeout_s=timeout_s)
+    (slow, fast), endpoints = await fakes(2, timeout_s=timeout_s)
     slow.open.clear()
     call = asyncio.create_task(endpoints.infer(TENSORS))
     await asyncio.sleep(0)
@@ -267,39 +267,39 @@ async def test_an_endpoint_that_hangs_for_all_the_time_of_a_call_is_passed_over(
     slow.open.set()
     for _ in range(3):
         await endpoints.infer(TENSORS)
-    assert (slow.calls, other.calls) == (slows, 4 - slows)
+    assert (slow.calls, fast.calls) == (slows, 4 - slows)
 
 
 async def test_close() -> None:
-    found, endpoints = await fakes(2)
+    backends, endpoints = await fakes(2)
     await endpoints.close()
-    assert all(fake.closed for fake in found)
+    assert all(fake.closed for fake in backends)
 
 
 async def test_a_new_address_takes_its_turn_and_no_more_than_that() -> None:
-    (old, other, new), endpoints = await fakes(3)
+    (old, second, new), endpoints = await fakes(3)
     await endpoints.use(at(0, 1))
     for _ in range(100):
         await endpoints.infer(TENSORS)
     await endpoints.use(at(0, 1, 2))
     for _ in range(9):
         await endpoints.infer(TENSORS)
-    assert [old.calls, other.calls, new.calls] == [53, 53, 3]
+    assert [old.calls, second.calls, new.calls] == [53, 53, 3]
 
 
 async def test_what_stays_is_kept_and_what_goes_is_closed() -> None:
-    made: list[Address] = []
+    addresses: list[Address] = []
     fake = Fake()
 
     def connect(address: Address) -> Fake:
-        made.append(address)
+        addresses.append(address)
         return fake if address == at(1)[0] else Fake()
 
     counts: list[int] = []
     endpoints = Endpoints(connect, Resolution((), 0), counted=counts.append)
     await endpoints.use(at(1, 2, 3))
     await endpoints.use(at(2, 3, 4))
-    assert made == at(1, 2, 3, 4)
+    assert addresses == at(1, 2, 3, 4)
     assert fake.closed
     await endpoints.use(at(2))
     assert counts == [3, 3, 1]
@@ -335,13 +335,13 @@ async def test_a_call_that_fails_on_an_address_that_is_gone_by_then_is_tried_aga
 async def test_second_tries_go_where_none_has_failed_of_late() -> None:
     """Several pods end at once: the name system names them for a while, and one has just answered a probe."""
     probes = Probes()
-    found, endpoints = await fakes(3, probes)
-    found[0].fault = down()
+    backends, endpoints = await fakes(3, probes)
+    backends[0].fault = down()
     await endpoints.infer(TENSORS)
-    found[0].fault = None
+    backends[0].fault = None
     await settle()
     await probes.next()
-    found[0].fault = found[1].fault = down()
+    backends[0].fault = backends[1].fault = down()
     # the second one is next, and after it the first one would be
     for endpoint, turn in zip(endpoints._endpoints, (5, 0, 9), strict=True):
         endpoint.turn = turn
@@ -351,13 +351,13 @@ async def test_second_tries_go_where_none_has_failed_of_late() -> None:
 
 async def test_second_calls_are_a_tenth_of_all_calls_beyond_those_in_reserve() -> None:
     retries = RetryCounts()
-    found, endpoints = await fakes(2, retries=retries)
-    for fake in found:
+    backends, endpoints = await fakes(2, retries=retries)
+    for fake in backends:
         fake.fault = Internal("no", code="inference_failed")
     for _ in range(1000):
         with pytest.raises(Internal):
             await endpoints.infer(TENSORS)
-    seconds = sum(fake.calls for fake in found) - 1000
+    seconds = sum(fake.calls for fake in backends) - 1000
     assert RESERVE <= seconds <= RESERVE + RATIO * 1000
     assert retries.take() == {"retry": seconds, "hedge": 0, "denied": 1000 - seconds}
     assert retries.take() == {"retry": 0, "hedge": 0, "denied": 0}

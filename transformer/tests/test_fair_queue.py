@@ -48,19 +48,19 @@ def test_everything_leaves_once_and_each_tenants_items_in_their_order(steps: lis
             continue
         kind, rows = step
         if kind == "take":
-            left = queue.take(rows, at_least_one=True)
-            assert left or not waiting
-            assert rows_of(left) <= rows or len(left) == 1
-            for tenant in {item.tenant for item in left}:
-                own = [item.number for item in left if item.tenant == tenant]
+            batch = queue.take(rows, at_least_one=True)
+            assert batch or not waiting
+            assert rows_of(batch) <= rows or len(batch) == 1
+            for tenant in {item.tenant for item in batch}:
+                own = [item.number for item in batch if item.tenant == tenant]
                 assert own == [item.number for item in waiting if item.tenant == tenant][: len(own)]
         elif kind == "drop":
-            left = queue.drop(rows)
-            assert rows_of(left) >= min(rows, rows_of(waiting))
+            batch = queue.drop(rows)
+            assert rows_of(batch) >= min(rows, rows_of(waiting))
         else:
-            left = queue.make_room(Item(rows, 9))
-            assert not left or rows_of(left) >= rows
-        waiting = [item for item in waiting if item not in left]
+            batch = queue.make_room(Item(rows, 9))
+            assert not batch or rows_of(batch) >= rows
+        waiting = [item for item in waiting if item not in batch]
         assert queue.rows == rows_of(waiting)
         assert set(queue) == set(waiting)
 
@@ -85,11 +85,11 @@ def test_tenants_that_wait_get_equal_rows(items: list[Item], rows: int) -> None:
 
 
 @given(st.integers(1, 300), st.integers(1, LARGEST), st.integers(0, 200))
-def test_a_newcomer_does_not_wait_behind_a_burst(burst: int, size: int, taken: int) -> None:
+def test_a_newcomer_does_not_wait_behind_a_burst(burst: int, size: int, rows: int) -> None:
     queue: FairQueue[Item] = FairQueue()
     for _ in range(burst):
         queue.push(Item(1, 0))
-    queue.take(taken, at_least_one=False)
+    queue.take(rows, at_least_one=False)
     newcomer = Item(size, 1)
     ahead = queue.rows_ahead(newcomer)
     assert ahead <= size
@@ -115,22 +115,22 @@ def test_room_is_made_at_the_expense_of_whoever_has_most_and_only_down_to_an_equ
     items: list[Item], item: Item
 ) -> None:
     queue: FairQueue[Item] = FairQueue()
-    for other in items:
-        queue.push(other)
-    rows = {tenant: rows_of([other for other in items if other.tenant == tenant]) for tenant in range(5)}
+    for entry in items:
+        queue.push(entry)
+    rows = {tenant: rows_of([entry for entry in items if entry.tenant == tenant]) for tenant in range(5)}
     removed = queue.make_room(item)
     if removed:
-        (heaviest,) = {other.tenant for other in removed}
+        (heaviest,) = {entry.tenant for entry in removed}
         assert rows[heaviest] == max(rows.values())
         assert heaviest != item.tenant
         assert rows_of(removed) >= item.size
         assert rows[heaviest] - item.size >= rows[item.tenant] + item.size
         # the newest: what has waited for longest stays
-        own = [other for other in items if other.tenant == heaviest]
+        own = [entry for entry in items if entry.tenant == heaviest]
         assert own[-len(removed) :] == removed[::-1]
     else:
-        others = [rows[tenant] for tenant in range(5) if tenant != item.tenant]
-        assert max(others) - item.size < rows[item.tenant] + item.size or rows[item.tenant] == max(rows.values())
+        row_counts = [rows[tenant] for tenant in range(5) if tenant != item.tenant]
+        assert max(row_counts) - item.size < rows[item.tenant] + item.size or rows[item.tenant] == max(rows.values())
 
 
 def test_a_tenant_alone_is_first_in_first_out() -> None:

@@ -68,15 +68,15 @@ async def serve(service: Service) -> AsyncIterator[Rpc]:
 
 @pytest.fixture
 async def rpc(bundle: Bundle) -> AsyncIterator[Rpc]:
-    async for found in serve(make_service(bundle)):
-        yield found
+    async for client in serve(make_service(bundle)):
+        yield client
 
 
 @pytest.fixture
 async def slow_rpc(bundle: Bundle) -> AsyncIterator[Rpc]:
     """Its store never answers."""
-    async for found in serve(make_service(bundle, store=Hanging(), request_timeout_ms=60, store_timeout_ms=40)):
-        yield found
+    async for client in serve(make_service(bundle, store=Hanging(), request_timeout_ms=60, store_timeout_ms=40)):
+        yield client
 
 
 async def test_health(rpc: Rpc) -> None:
@@ -171,8 +171,8 @@ async def test_metadata(rpc: Rpc) -> None:
 
 
 async def test_configuration_and_statistics(rpc: Rpc) -> None:
-    asked = pb.ModelConfigRequest(name="parcels")
-    config = (await rpc.call("ModelConfig", asked, pb.ModelConfigResponse)).config
+    config_request = pb.ModelConfigRequest(name="parcels")
+    config = (await rpc.call("ModelConfig", config_request, pb.ModelConfigResponse)).config
     assert {tensor.name: tensor.data_type for tensor in config.input}["depot_id"] == pb.TYPE_INT64
     await rpc.infer(ask.infer_request(world.rows(3, seed=4)))
     for request in (pb.ModelStatisticsRequest(name="parcels"), pb.ModelStatisticsRequest()):
@@ -183,11 +183,11 @@ async def test_configuration_and_statistics(rpc: Rpc) -> None:
 async def test_predictions(rpc: Rpc, bundle: Bundle) -> None:
     rows = world.rows(20, seed=3)
     expected = world.offline(bundle, rows).answers
-    found = await rpc.infer(ask.infer_request(rows))
-    assert found["minutes"] == pytest.approx(expected["minutes"].tolist(), rel=1e-5)
-    assert found["eta"] == expected["eta"].tolist()
-    assert found["slow"] == expected["slow"].tolist()
-    assert len(found["degraded"]) == 20
+    columns = await rpc.infer(ask.infer_request(rows))
+    assert columns["minutes"] == pytest.approx(expected["minutes"].tolist(), rel=1e-5)
+    assert columns["eta"] == expected["eta"].tolist()
+    assert columns["slow"] == expected["slow"].tolist()
+    assert len(columns["degraded"]) == 20
 
 
 async def test_the_id_comes_back(rpc: Rpc) -> None:

@@ -57,9 +57,9 @@ async def test_predictions(bundle: Bundle, real_predictor: Server, protocol: str
     predictor = connected(bundle, protocol, address(real_predictor, protocol))
     local = OnnxModel(bundle.model_path)
     for rows in (1, 2, 300):
-        asked = vectors(bundle, rows, seed=rows)
-        found = await predictor.infer(asked)
-        np.testing.assert_allclose(found["y"], local.run(asked)["y"], rtol=1e-5)
+        tensors = vectors(bundle, rows, seed=rows)
+        answer = await predictor.infer(tensors)
+        np.testing.assert_allclose(answer["y"], local.run(tensors)["y"], rtol=1e-5)
     await predictor.close()
 
 
@@ -79,10 +79,10 @@ async def test_a_name_that_the_system_knows(bundle: Bundle, real_predictor: Serv
 async def test_many_calls_at_once_get_their_own_answers(bundle: Bundle, real_predictor: Server, protocol: str) -> None:
     predictor = connected(bundle, protocol, address(real_predictor, protocol))
     local = OnnxModel(bundle.model_path)
-    asked = [vectors(bundle, 1 + seed % 3, seed) for seed in range(60)]
-    found = await asyncio.gather(*map(predictor.infer, asked))
-    for one, answer in zip(asked, found, strict=True):
-        np.testing.assert_allclose(answer["y"], local.run(one)["y"], rtol=1e-5)
+    batches = [vectors(bundle, 1 + seed % 3, seed) for seed in range(60)]
+    answers = await asyncio.gather(*map(predictor.infer, batches))
+    for tensors, answer in zip(batches, answers, strict=True):
+        np.testing.assert_allclose(answer["y"], local.run(tensors)["y"], rtol=1e-5)
     await predictor.close()
 
 
@@ -98,8 +98,8 @@ async def test_an_answer_that_nobody_waited_for_is_not_given_to_another(
         for _ in range(seed % 4):
             await asyncio.sleep(0)
         call.cancel()
-        asked = vectors(bundle, 2, seed=1000 + seed)
-        np.testing.assert_allclose((await predictor.infer(asked))["y"], local.run(asked)["y"], rtol=1e-5)
+        tensors = vectors(bundle, 2, seed=1000 + seed)
+        np.testing.assert_allclose((await predictor.infer(tensors))["y"], local.run(tensors)["y"], rtol=1e-5)
     await predictor.close()
 
 

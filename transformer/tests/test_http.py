@@ -49,14 +49,14 @@ async def test_both_protocols_say_the_same(client: Client) -> None:
     assert reply.headers["content-type"] == "application/octet-stream"
     response = rest.decode_response(reply.content, int(reply.headers[rest_header.HEADER_LENGTH]))
     assert (response.id, response.model_name, response.model_version) == ("r7", "parcels", "v1")
-    found = ask.columns(response)
+    columns = ask.columns(response)
     for name in ("minutes", "eta", "promised", "slow"):
-        assert found[name] == [prediction[name] for prediction in predictions]
-    assert found["degraded"] == ["", "customer:missing:default,route:missing:default", "route:missing:default"]
+        assert columns[name] == [prediction[name] for prediction in predictions]
+    assert columns["degraded"] == ["", "customer:missing:default,route:missing:default", "route:missing:default"]
     as_json, _ = rest.encode_request(ask.infer_request(rows), binary_data=False)
     reply = await client.post(V2, content=as_json, headers={"content-type": "application/json"})
     assert reply.headers["content-type"] == "application/json"
-    assert ask.columns(rest.decode_response(reply.content)) == found
+    assert ask.columns(rest.decode_response(reply.content)) == columns
 
 
 @pytest.mark.parametrize("path", ["/v1/models/parcels/versions/v1:predict", V1])
@@ -81,7 +81,7 @@ async def test_a_request_id_comes_back(client: Client, bad: bool) -> None:
 async def test_a_request_without_an_id_gets_one_of_its_own(client: Client) -> None:
     ids = {(await client.predict(good_row())).headers["x-request-id"] for _ in range(5)}
     assert len(ids) == 5
-    assert all(re.fullmatch(r"[0-9a-f]{12}-[0-9a-f]+", one) for one in ids)
+    assert all(re.fullmatch(r"[0-9a-f]{12}-[0-9a-f]+", request_id) for request_id in ids)
     refused = await client.predict(good_row(parts=99))
     assert refused.json()["request_id"] == refused.headers["x-request-id"]
 
@@ -108,8 +108,8 @@ async def test_vectors_are_not_shown_unless_the_server_allows_it(client: Client)
 async def test_vectors(bundle: Bundle) -> None:
     service = make_service(bundle, explain=True)
     async with Client(TransformerApp(service), service) as client:
-        asked = await client.predict(good_row(), x_explain="vector")
-        assert list(asked.json()["predictions"][0]["vector"]) == list(bundle.signature.inputs[0].columns)
+        response = await client.predict(good_row(), x_explain="vector")
+        assert list(response.json()["predictions"][0]["vector"]) == list(bundle.signature.inputs[0].columns)
         for headers in ({}, {"x_explain": "no"}):
             assert "vector" not in (await client.predict(good_row(), **headers)).json()["predictions"][0]
     await service.close()
@@ -273,17 +273,17 @@ async def test_faults_of_the_model_package(client: Client) -> None:
 async def test_an_error_shows_the_vectors_if_asked_and_names_columns_that_are_not_finite(bundle: Bundle) -> None:
     service = make_service(bundle, explain=True)
     async with Client(TransformerApp(service), service) as client:
-        asked = (await client.predict(good_row(), good_row(depot_id=STANDING_DEPOT), x_explain="vector")).json()
+        error = (await client.predict(good_row(), good_row(depot_id=STANDING_DEPOT), x_explain="vector")).json()
         alone = (await client.predict(good_row(depot_id=STANDING_DEPOT))).json()
-        others = (await client.predict(good_row(postcode="none"), x_explain="vector")).json()
+        early_error = (await client.predict(good_row(postcode="none"), x_explain="vector")).json()
     await service.close()
-    assert asked["code"] == "prediction_not_finite"
-    assert len(asked["vectors"]) == 2
-    assert isinstance(asked["vectors"][0]["standardize_hours"], float)
-    assert asked["vectors"][1]["standardize_hours"] == "Infinity"
+    assert error["code"] == "prediction_not_finite"
+    assert len(error["vectors"]) == 2
+    assert isinstance(error["vectors"][0]["standardize_hours"], float)
+    assert error["vectors"][1]["standardize_hours"] == "Infinity"
     assert "vectors" not in alone
     assert alone["error"] == "row 0: minutes is inf; in the vector of row 0, 'standardize_hours' is inf"
-    assert "vectors" not in others  # nothing had been computed yet
+    assert "vectors" not in early_error  # nothing had been computed yet
 
 
 async def test_an_error_body(client: Client) -> None:

@@ -159,7 +159,7 @@ TRAILERS = frame(1, 5, 1, b"\x00\x0bgrpc-status\x010")
 
 
 @pytest.mark.parametrize(
-    "said",
+    "content",
     [
         b"",
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
@@ -173,9 +173,9 @@ TRAILERS = frame(1, 5, 1, b"\x00\x0bgrpc-status\x010")
     ],
     ids=["hangs up", "HTTP/1", "reset", "going away", "cut off", "compressed", "no message", "no HPACK", "no status"],
 )
-async def test_whatever_a_peer_says_the_caller_gets_an_error(said: bytes) -> None:
+async def test_whatever_a_peer_says_the_caller_gets_an_error(content: bytes) -> None:
     async def answer(writer: asyncio.StreamWriter) -> None:
-        writer.write(frame(4, 0, 0, b"") + said)
+        writer.write(frame(4, 0, 0, b"") + content)
         await writer.drain()
 
     async with peer(answer) as host:

@@ -142,10 +142,10 @@ async def test_a_client_that_does_not_read_its_answers_is_not_read_from(bundle: 
 
 async def test_a_client_whose_body_comes_in_tiny_parts_is_not_read_from_for_a_while(bundle: Bundle) -> None:
     protocols = protocol_of(make_service(bundle))
-    transport, other = SlowTransport(), SlowTransport()
+    transport, usual_transport = SlowTransport(), SlowTransport()
     protocol, usual = protocols(), protocols()
     head = PREDICT.partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\n"
-    for client, connected in ((protocol, transport), (usual, other)):
+    for client, connected in ((protocol, transport), (usual, usual_transport)):
         client.connection_made(connected)
         client.data_received(head)
     for _ in range(10):
@@ -153,7 +153,7 @@ async def test_a_client_whose_body_comes_in_tiny_parts_is_not_read_from_for_a_wh
     assert not transport.reads
     for _ in range(1000):
         usual.data_received(b"400\r\n%b\r\n" % bytes(1024))
-    assert other.reads
+    assert usual_transport.reads
     await transport.resumed.wait()
     for client in (protocol, usual):
         client.connection_lost(ConnectionResetError())

@@ -65,11 +65,11 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Bundle]:
     return written
 
 
-@pytest.mark.parametrize("which", range(1, len(CHANGES)), ids=list(CHANGES)[1:])
-def test_the_vectors_of_the_bundles_are_equal(bundles: list[Bundle], which: int) -> None:
+@pytest.mark.parametrize("index", range(1, len(CHANGES)), ids=list(CHANGES)[1:])
+def test_the_vectors_of_the_bundles_are_equal(bundles: list[Bundle], index: int) -> None:
     """Otherwise the next test would show nothing about vectors."""
-    own, other = (world.offline(bundle, [good_row()]).vectors["x"] for bundle in (bundles[0], bundles[which]))
-    np.testing.assert_array_equal(own, other)
+    own, other_vector = (world.offline(bundle, [good_row()]).vectors["x"] for bundle in (bundles[0], bundles[index]))
+    np.testing.assert_array_equal(own, other_vector)
 
 
 Step = tuple[int, int, int, bool]
@@ -97,20 +97,22 @@ async def _refresh(service: Service, row: dict[str, Any]) -> None:
 async def _take_steps(bundles: Sequence[Bundle], steps: Sequence[Step], store: MemoryStore) -> None:
     predictors = [Marked(bundle, 100.0 + at) for at, bundle in enumerate(bundles)]
     services = {
-        (which, process): make_service(bundles[which], store=store, predictor=predictors[which], **KEPT)
-        for which, process in {step[:2] for step in steps}
+        (bundle_index, process): make_service(
+            bundles[bundle_index], store=store, predictor=predictors[bundle_index], **KEPT
+        )
+        for bundle_index, process in {step[:2] for step in steps}
     }
-    for which, process, parts, ahead in steps:
-        service, row = services[which, process], good_row(parts=parts)
+    for bundle_index, process, parts, ahead in steps:
+        service, row = services[bundle_index, process], good_row(parts=parts)
         if ahead:
             await _refresh(service, row)
-        assert minutes(await ask(service, row)) == [100.0 + which]
+        assert minutes(await ask(service, row)) == [100.0 + bundle_index]
         shared = service.backends._shared
         assert shared is not None
         await asyncio.gather(*shared._writes)
     # each was predicted once, so all others were kept
-    for which, predictor in enumerate(predictors):
-        assert predictor.rows == len({parts for at, _, parts, _ in steps if at == which})
+    for bundle_index, predictor in enumerate(predictors):
+        assert predictor.rows == len({parts for at, _, parts, _ in steps if at == bundle_index})
     for service in services.values():
         await service.close()
 

@@ -115,8 +115,8 @@ async def test_rows_that_cannot_be_read_are_what_was_read_before(bundle: Bundle,
 async def test_predictions_are_kept_by_vector(bundle: Bundle) -> None:
     predictor = Counting(bundle)
     service = make_service(bundle, predictor=predictor, prediction_cache_bytes=100_000)
-    first, again, other = [await ask(service, good_row(parts=parts)) for parts in (2, 2, 3)]
-    assert minutes(again) == minutes(first) != minutes(other)
+    first, again, third = [await ask(service, good_row(parts=parts)) for parts in (2, 2, 3)]
+    assert minutes(again) == minutes(first) != minutes(third)
     assert predictor.asked == [1, 1]
     # what proves the pair asks the predictor that is there
     await replay_pair(service.bundle, service.backends, "CPUExecutionProvider")

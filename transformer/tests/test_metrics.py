@@ -38,17 +38,17 @@ def samples(histogram: prometheus_client.Histogram) -> dict[tuple[str, tuple[tup
 
 @given(st.lists(st.lists(st.sampled_from(EDGES) | st.floats(-100, 100) | st.just(float("nan")))))
 def test_many_observations_at_once_count_like_one_by_one(batches: list[list[float]]) -> None:
-    one = prometheus_client.Histogram("h", "h", buckets=EDGES, registry=CollectorRegistry())
+    single = prometheus_client.Histogram("h", "h", buckets=EDGES, registry=CollectorRegistry())
     many = BulkHistogram("h", "h", buckets=EDGES, registry=CollectorRegistry())
     for batch in batches:
         many.observe_many(batch)
         for value in batch:
             if not np.isnan(value):
-                one.observe(value)
-    expected, found = samples(one), samples(many)
-    assert found.keys() == expected.keys()
+                single.observe(value)
+    expected, actual = samples(single), samples(many)
+    assert actual.keys() == expected.keys()
     for key, value in expected.items():
-        np.testing.assert_allclose(found[key], value, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(actual[key], value, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -129,10 +129,10 @@ async def test_names_and_labels(client: Client) -> None:
         "tandem_prediction_cache_total": "counter",
         "tandem_precomputed_misses_total": "counter",
     }
-    found = await client.metrics()
+    metrics = await client.metrics()
     for stage in ("decode", "lookup", "odt", "mdt", "predict", "post"):
-        assert found[f'tandem_stage_seconds_count{{model="parcels",stage="{stage}",version="v1"}}'] == 1
-    assert not any("_created" in name for name in found)
+        assert metrics[f'tandem_stage_seconds_count{{model="parcels",stage="{stage}",version="v1"}}'] == 1
+    assert not any("_created" in name for name in metrics)
 
 
 async def test_what_is_counted(client: Client) -> None:
@@ -142,27 +142,27 @@ async def test_what_is_counted(client: Client) -> None:
     await client.predict(good_row(depot_id=77))
     await client.predict(good_row(depot_id=STANDING_DEPOT))
     await client.get("/v2/health/ready")
-    found = await client.metrics()
+    metrics = await client.metrics()
     requests = {
-        key.split('code="')[1][:3]: value for key, value in found.items() if key.startswith("tandem_requests_total")
+        key.split('code="')[1][:3]: value for key, value in metrics.items() if key.startswith("tandem_requests_total")
     }
     assert requests == {"200": 2, "422": 1, "404": 1, "500": 1}
-    assert sum(value for key, value in found.items() if "request_seconds_count" in key) == 5
-    assert found[f"tandem_rows_total{DIRECT}"] == 3
-    assert found[f"tandem_rows_per_batch_sum{LABELS}"] == 3
-    assert found[f"tandem_inflight_requests{LABELS}"] == 0
+    assert sum(value for key, value in metrics.items() if "request_seconds_count" in key) == 5
+    assert metrics[f"tandem_rows_total{DIRECT}"] == 3
+    assert metrics[f"tandem_rows_per_batch_sum{LABELS}"] == 3
+    assert metrics[f"tandem_inflight_requests{LABELS}"] == 0
     missing = 'reason="missing",source="default",traffic="direct"'
-    assert found[f'tandem_degraded_total{{model="parcels",{missing},version="v1"}}'] == 1
-    assert found[f"tandem_prediction_count{DIRECT}"] == 3
-    assert found['tandem_feature_age_seconds_count{model="parcels",version="v1",view="depot"}'] == 3
+    assert metrics[f'tandem_degraded_total{{model="parcels",{missing},version="v1"}}'] == 1
+    assert metrics[f"tandem_prediction_count{DIRECT}"] == 3
+    assert metrics['tandem_feature_age_seconds_count{model="parcels",version="v1",view="depot"}'] == 3
     # the unknown customer has no age
-    assert found['tandem_feature_age_seconds_count{model="parcels",version="v1",view="customer"}'] == 2
+    assert metrics['tandem_feature_age_seconds_count{model="parcels",version="v1",view="customer"}'] == 2
 
 
-def by_traffic(found: dict[str, float], name: str) -> dict[str, float]:
+def by_traffic(metrics: dict[str, float], name: str) -> dict[str, float]:
     """What a metric has counted, by the label ``traffic``; only what is not zero."""
     counted: dict[str, float] = {}
-    for key, value in found.items():
+    for key, value in metrics.items():
         if value and key.startswith(f"{name}{{"):
             traffic = key.split('traffic="')[1].partition('"')[0]
             counted[traffic] = counted.get(traffic, 0.0) + value
@@ -175,27 +175,30 @@ async def test_requests_are_counted_apart_by_how_they_came_here(client: Client) 
     for mark, rows in marks.items():
         await client.predict(*[good_row(customer_id="nobody")] * rows, x_tandem_traffic=mark)
     await client.predict(*[good_row()] * 5)
-    found = await client.metrics()
+    metrics = await client.metrics()
     requests = {"weighted": 1, "pinned": 1, "preview": 1, "direct": 2}
     rows = {"weighted": 1, "pinned": 2, "preview": 3, "direct": 9}
-    assert by_traffic(found, "tandem_requests_total") == requests
-    assert by_traffic(found, "tandem_request_seconds_count") == requests
-    assert by_traffic(found, "tandem_rows_total") == rows
-    assert by_traffic(found, "tandem_prediction_count") == rows
-    assert by_traffic(found, "tandem_degraded_total") == {**rows, "direct": 4}
+    assert by_traffic(metrics, "tandem_requests_total") == requests
+    assert by_traffic(metrics, "tandem_request_seconds_count") == requests
+    assert by_traffic(metrics, "tandem_rows_total") == rows
+    assert by_traffic(metrics, "tandem_prediction_count") == rows
+    assert by_traffic(metrics, "tandem_degraded_total") == {**rows, "direct": 4}
 
 
 async def test_rows_of_one_batch_are_counted_apart(client: Client) -> None:
     """Requests that came in different ways travel together, and are told apart all the same."""
-    asked = [("pinned", 2, "nobody"), ("weighted", 3, "c1"), ("pinned", 1, "c1"), ("preview", 1, "nobody")]
+    requests = [("pinned", 2, "nobody"), ("weighted", 3, "c1"), ("pinned", 1, "c1"), ("preview", 1, "nobody")]
     replies = await asyncio.gather(
-        *(client.predict(*[good_row(customer_id=who)] * rows, x_tandem_traffic=mark) for mark, rows, who in asked)
+        *(
+            client.predict(*[good_row(customer_id=customer)] * rows, x_tandem_traffic=mark)
+            for mark, rows, customer in requests
+        )
     )
     assert {reply.status_code for reply in replies} == {200}
-    found = await client.metrics()
-    assert by_traffic(found, "tandem_rows_total") == {"weighted": 3, "pinned": 3, "preview": 1}
-    assert by_traffic(found, "tandem_prediction_count") == {"weighted": 3, "pinned": 3, "preview": 1}
-    assert by_traffic(found, "tandem_degraded_total") == {"pinned": 2, "preview": 1}
+    metrics = await client.metrics()
+    assert by_traffic(metrics, "tandem_rows_total") == {"weighted": 3, "pinned": 3, "preview": 1}
+    assert by_traffic(metrics, "tandem_prediction_count") == {"weighted": 3, "pinned": 3, "preview": 1}
+    assert by_traffic(metrics, "tandem_degraded_total") == {"pinned": 2, "preview": 1}
 
 
 async def test_one_client_is_not_most_of_the_evidence(client: Client) -> None:
@@ -206,11 +209,11 @@ async def test_one_client_is_not_most_of_the_evidence(client: Client) -> None:
         await client.predict(good_row(depot_id=STANDING_DEPOT), x_tandem_traffic="weighted", x_tandem_unit="x")
     await client.predict(good_row(), good_row(), x_tandem_traffic="weighted", x_tandem_unit="x")
     await client.predict(good_row(), x_tandem_traffic="pinned", x_tandem_unit="x")
-    found = await client.metrics()
-    failed = {key: value for key, value in found.items() if 'requests_total{code="500"' in key}
+    metrics = await client.metrics()
+    failed = {key: value for key, value in metrics.items() if 'requests_total{code="500"' in key}
     assert by_traffic(failed, "tandem_requests_total") == {"weighted": 1, "surplus": 4}
-    assert by_traffic(found, "tandem_rows_total") == {"weighted": 3, "surplus": 2, "pinned": 1}
-    assert (found[f"tandem_unit_failures{LABELS}"], found[f"tandem_unit_failures_max{LABELS}"]) == (5, 5)
+    assert by_traffic(metrics, "tandem_rows_total") == {"weighted": 3, "surplus": 2, "pinned": 1}
+    assert (metrics[f"tandem_unit_failures{LABELS}"], metrics[f"tandem_unit_failures_max{LABELS}"]) == (5, 5)
 
 
 @pytest.mark.parametrize(
@@ -238,17 +241,17 @@ def test_whose_doing_an_answer_is(bundle: Bundle, status: int, own_deadline: boo
 async def test_predictions_are_counted_in_the_contracts_buckets(client: Client) -> None:
     reply = await client.predict(*[row | {"tariff": "day"} for row in world.rows(50, seed=5)])
     minutes = np.array([prediction["minutes"] for prediction in reply.json()["predictions"]])
-    found = await client.metrics()
+    metrics = await client.metrics()
     for edge in (60, 120, 240, 480):
         key = f'tandem_prediction_bucket{{le="{edge}.0",model="parcels",traffic="direct",version="v1"}}'
-        assert found[key] == np.count_nonzero(minutes <= edge)
+        assert metrics[key] == np.count_nonzero(minutes <= edge)
 
 
 async def test_nothing_refused_counts_as_a_prediction(client: Client) -> None:
     await client.predict(good_row(), good_row(parts=99))
-    found = await client.metrics()
-    assert not any("tandem_prediction_count" in key and value for key, value in found.items())
-    assert found[f"tandem_rows_per_batch_count{LABELS}"] == 0
+    metrics = await client.metrics()
+    assert not any("tandem_prediction_count" in key and value for key, value in metrics.items())
+    assert metrics[f"tandem_rows_per_batch_count{LABELS}"] == 0
 
 
 def scraped(server: Server) -> dict[str, float]:
@@ -263,34 +266,34 @@ def test_several_processes_count_together(bundle: Bundle) -> None:
     # neither of the predictors is there, nor asked
     flags = ["--predictor_host", "127.0.0.1:1,127.0.0.1:2", "--processes", 2, "--max_batch_rows", 0]
     with transformer(bundle.path, *flags, environment={"PYTHONWARNINGS": "ignore"}) as server:
-        asked = 60
+        count = 60
         # without a store, no depot is known
-        statuses = [server.predict(good_row(parts=number)).status for number in range(asked)]
-        known = 20
-        assert statuses == [422] + [404] * known + [422] * (asked - known - 1)
+        statuses = [server.predict(good_row(parts=number)).status for number in range(count)]
+        depot_count = 20
+        assert statuses == [422] + [404] * depot_count + [422] * (count - depot_count - 1)
 
         def counted() -> bool:
-            found = scraped(server)
-            requests = {name: value for name, value in found.items() if name.startswith("tandem_requests_total")}
-            return sum(requests.values()) == asked
+            metrics = scraped(server)
+            requests = {name: value for name, value in metrics.items() if name.startswith("tandem_requests_total")}
+            return sum(requests.values()) == count
 
         wait_until(counted)  # the process that is not asked is late by a quarter of a second at most
-        found = scraped(server)
+        metrics = scraped(server)
         refused = '{code="404",model="parcels",outcome="refused",traffic="direct",version="v1"}'
-        assert found[f"tandem_requests_total{refused}"] == known
-        assert sum(value for name, value in found.items() if "request_seconds_count" in name) == asked
-        assert found[f"tandem_predictor_endpoints{LABELS}"] == 2
+        assert metrics[f"tandem_requests_total{refused}"] == depot_count
+        assert sum(value for name, value in metrics.items() if "request_seconds_count" in name) == count
+        assert metrics[f"tandem_predictor_endpoints{LABELS}"] == 2
         assert server.stop() == 0
 
 
 async def test_nulls_are_counted_by_feature_and_reported_by_row(client: Client) -> None:
-    asked = [good_row(customer_id=f"c{index}") for index in range(world.CUSTOMERS)]
-    customers = world.offline_inputs(asked).views[0]
-    young = {row for row in range(len(asked)) if not np.isnat(customers.event_time[row])}
+    instances = [good_row(customer_id=f"c{index}") for index in range(world.CUSTOMERS)]
+    customers = world.offline_inputs(instances).views[0]
+    young = {row for row in range(len(instances)) if not np.isnat(customers.event_time[row])}
     row = next(row for row in np.flatnonzero(customers.nulls["orders"]).tolist() if row in young)
-    answer = (await client.predict(asked[row], good_row())).json()["predictions"][0]
+    answer = (await client.predict(instances[row], good_row())).json()["predictions"][0]
     assert answer["degraded"]["customer.orders"] == {"reason": "null", "source": "default"}
-    found = await client.metrics()
+    metrics = await client.metrics()
     labels = 'feature="orders",model="parcels",version="v1",view="customer"'
-    assert found[f"tandem_feature_nulls_total{{{labels}}}"] == 1
-    assert not any("tandem_degraded_total" in key and 'reason="null"' in key for key in found)
+    assert metrics[f"tandem_feature_nulls_total{{{labels}}}"] == 1
+    assert not any("tandem_degraded_total" in key and 'reason="null"' in key for key in metrics)

@@ -123,7 +123,7 @@ async def test_the_burst_of_one_tenant_does_not_starve_another(bundle: Bundle, v
     async with loaded(bundle, valkey, "--max_queued_rows", 4, "--fairness_header", "X-Tenant") as world:
         for waiting in range(5):
             await world.send(waiting, x_tenant="many")
-        others = [await world.send(4, x_tenant="few") for _ in range(2)]
+        few_calls = [await world.send(4, x_tenant="few") for _ in range(2)]
         third = await (await world.send(4, x_tenant="few"))
         assert third.status_code == 429
         # of those that wait two of each are left, and they take turns
@@ -132,7 +132,7 @@ async def test_the_burst_of_one_tenant_does_not_starve_another(bundle: Bundle, v
         world.gate.turns.release()
         await world.gate.begun.acquire()
         world.gate.turns.release()
-        assert (await others[0]).status_code == 200
+        assert (await few_calls[0]).status_code == 200
         assert not world.requests[2].done()
         assert await world.answers() == [200, 200, 200, 429, 429, 200, 200, 429]
         metrics = await world.metrics()

@@ -15,8 +15,8 @@ def test_the_time_of_a_row_lies_among_those_of_the_batches(batches: list[tuple[i
     assert drain.row_s == 0.0
     for rows, seconds in batches:
         drain = observe_drain(drain, rows, seconds)
-    each = [seconds / rows for rows, seconds in batches]
-    assert min(each) * 0.999 <= drain.row_s <= max(each) * 1.001
+    row_times = [seconds / rows for rows, seconds in batches]
+    assert min(row_times) * 0.999 <= drain.row_s <= max(row_times) * 1.001
 
 
 def test_it_follows_a_change_within_some_batches() -> None:
@@ -55,8 +55,8 @@ def test_without_rows_that_wait_nothing_shows_how_fast_they_leave() -> None:
 def test_a_stall_counts_once_and_says_little_about_rows_that_wait() -> None:
     pace, once = Pace(), Pace()
     for batch in range(50):
-        for each in (pace, once):
-            each.answered(10, 10, batch / 100, (batch + 1) / 100)
+        for estimator in (pace, once):
+            estimator.answered(10, 10, batch / 100, (batch + 1) / 100)
     for _ in range(8):
         pace.answered(3, 50, 0.5, 0.7)
     once.answered(3, 50, 0.5, 0.7)

@@ -77,9 +77,9 @@ async def test_a_hit_answers_without_the_predictor_and_a_miss_with_it(ahead_bund
 
 async def test_it_answers_no_other_request_version_or_time(ahead_bundle: Bundle, tmp_path: Path) -> None:
     package = world.package_with(tmp_path / "package", AHEAD)
-    other = world.write(tmp_path, package=package, version="v2")
+    newer_bundle = world.write(tmp_path, package=package, version="v2")
     old = written(ahead_bundle, [good_row()], value=-5.0, age=HOUR + np.timedelta64(1, "us"))
-    of_other = written(other, [good_row()], value=-6.0)
+    of_other = written(newer_bundle, [good_row()], value=-6.0)
     copied = [(key, of_other[0][1]) for key, _ in written(ahead_bundle, [good_row(parts=9)], value=0.0)]
     service = make_service(ahead_bundle, store=await store_with(*old, *of_other, *copied))
     rows = [good_row(), good_row(parts=9), good_row(parts=10)]
@@ -140,8 +140,8 @@ async def test_clients_see_what_was_computed_ahead(ahead_bundle: Bundle) -> None
         body, length = rest.encode_request(asking.infer_request(rows))
         headers = {rest_header.HEADER_LENGTH: str(length)}
         reply = await client.post("/v2/models/parcels/infer", content=body, headers=headers)
-        given = reply.headers.get(rest_header.HEADER_LENGTH)
-        outputs = asking.columns(rest.decode_response(reply.content, int(given) if given else None))
+        header = reply.headers.get(rest_header.HEADER_LENGTH)
+        outputs = asking.columns(rest.decode_response(reply.content, int(header) if header else None))
         assert outputs["minutes"] == pytest.approx([first["minutes"], -5.0])
         assert np.isnan(outputs["precomputed_age_s"][0])
         assert outputs["precomputed_age_s"][1] == 1.5

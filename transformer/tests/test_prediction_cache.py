@@ -135,14 +135,14 @@ def array(rows: list[list[Any]], dtype: Any) -> Any:
 
 @given(TEXTS, FLOATS, st.binary(max_size=64), st.binary(max_size=64))
 def test_keys_are_equal_for_equal_vectors_of_the_same_bundle_only(
-    texts: list[list[str]], floats: list[list[float]], one: bytes, other: bytes
+    texts: list[list[str]], floats: list[list[float]], first_identity: bytes, second_identity: bytes
 ) -> None:
     count = min(len(texts), len(floats))
     tensors = {"t": array(texts[:count], object), "x": array(floats[:count], np.float32)}
-    keys = row_keys(tensors, one)
+    keys = row_keys(tensors, first_identity)
     vectors = [(tuple(text), number.tobytes()) for text, number in zip(texts, tensors["x"], strict=False)]
     for key, vector in zip(keys, vectors, strict=True):
         assert [key == candidate for candidate in keys] == [vector == candidate for candidate in vectors]
     # blake2b fills a key up with zeros; identities have one length
-    if one.ljust(64, b"\0") != other.ljust(64, b"\0"):
-        assert set(keys).isdisjoint(row_keys(tensors, other))
+    if first_identity.ljust(64, b"\0") != second_identity.ljust(64, b"\0"):
+        assert set(keys).isdisjoint(row_keys(tensors, second_identity))

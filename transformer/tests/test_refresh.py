@@ -66,15 +66,15 @@ async def test_changed_features_and_their_prediction_are_written(
     assert prediction["minutes"] != pytest.approx(minutes(before)[0], rel=1e-3)
     depot = view_of(ahead_bundle, store, row, "depot")
     assert (depot.columns["speed"].tolist(), depot.event_time.tolist()) == ([5.0], [NOW.item()])
-    asked = list(service.backends._predictor.asked)  # type: ignore[attr-defined]
+    calls = list(service.backends._predictor.asked)  # type: ignore[attr-defined]
     after = await ask(service, row)
     assert (minutes(after), after.precomputed) == ([prediction["minutes"]], {0: 0.0})
-    assert service.backends._predictor.asked == asked  # type: ignore[attr-defined]
+    assert service.backends._predictor.asked == calls  # type: ignore[attr-defined]
     # another request about the same depot is computed, from the new speed
-    other = await ask(service, good_row(parts=3))
-    assert other.precomputed == {}
+    fresh_answer = await ask(service, good_row(parts=3))
+    assert fresh_answer.precomputed == {}
     direct = await refresh(client, [good_row(parts=3)], {})
-    assert minutes(other) == pytest.approx([direct.json()["predictions"][0]["minutes"]], rel=1e-6)
+    assert minutes(fresh_answer) == pytest.approx([direct.json()["predictions"][0]["minutes"]], rel=1e-6)
     assert direct.json()["written"] == {"features": 0, "predictions": 1}
 
 
@@ -155,8 +155,8 @@ async def test_it_needs_its_token_and_a_model_that_takes_predictions(
         assert (reply.status_code, reply.json()["code"]) == (401, "unauthenticated")
     reply = await client.post("/v1/models/others:refresh", json={"instances": [good_row()]}, headers=TOKEN)
     assert reply.status_code == 404
-    for other, token in ((ahead_bundle, ""), (bundle, "secret")):
-        service = make_service(other, store=store, refresh_token=token)
+    for candidate, token in ((ahead_bundle, ""), (bundle, "secret")):
+        service = make_service(candidate, store=store, refresh_token=token)
         async with Client(TransformerApp(service), service) as without:
             reply = await refresh(without, [good_row()], {})
             assert (reply.status_code, reply.json()["code"]) == (405, "method_not_allowed")

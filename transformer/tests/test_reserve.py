@@ -36,12 +36,12 @@ def test_the_first_measurement_counts_as_a_whole_and_later_ones_in_part() -> Non
 
 
 @given(SECONDS, SECONDS)
-def test_a_hop_gets_what_is_left_without_the_reserve_and_never_less_than_half(left: float, follows: float) -> None:
+def test_a_hop_gets_what_is_left_without_the_reserve_and_never_less_than_half(remaining: float, follows: float) -> None:
     estimate = Estimate(follows)
-    share = share_of(left, estimate)
-    assert share == pytest.approx(max(left - follows, left / 2))
+    share = share_of(remaining, estimate)
+    assert share == pytest.approx(max(remaining - follows, remaining / 2))
 
 
 @given(st.floats(-100, 0), SECONDS)
-def test_after_the_deadline_there_is_nothing_to_share(left: float, follows: float) -> None:
-    assert share_of(left, Estimate(follows)) == left
+def test_after_the_deadline_there_is_nothing_to_share(remaining: float, follows: float) -> None:
+    assert share_of(remaining, Estimate(follows)) == remaining

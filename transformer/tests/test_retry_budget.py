@@ -11,11 +11,11 @@ def test_second_calls_never_exceed_their_part_of_the_first_ones_and_the_reserve(
     """At every moment, and since every moment: a full bucket holds no more than the reserve."""
     budget = RetryBudget()
     balance = highest = 0.0
-    for wanted in seconds:
+    for retry in seconds:
         budget.deposit()
         balance -= RATIO
         highest = min(highest, balance)
-        if wanted and budget.withdraw():
+        if retry and budget.withdraw():
             balance += 1
         assert balance - highest <= RESERVE + 1e-6
 

@@ -52,12 +52,12 @@ def test_requests_in_flight_end_before_the_server_does(bundle: Bundle, valkey: V
 
 def test_no_new_connections_are_taken_while_the_last_answers_go_out(bundle: Bundle) -> None:
     with transformer(bundle.path, *INPROCESS) as server:
-        with closing(socket.create_connection(("127.0.0.1", server.port))) as held:
-            held.sendall(
+        with closing(socket.create_connection(("127.0.0.1", server.port))) as connection:
+            connection.sendall(
                 b"POST /v1/models/parcels:predict HTTP/1.1\r\nHost: m\r\n"
                 b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n"
             )
-            assert held.recv(100).startswith(b"HTTP/1.1 100")
+            assert connection.recv(100).startswith(b"HTTP/1.1 100")
             assert server.is_ready()
             server.process.send_signal(signal.SIGTERM)
             wait_until(lambda: not server.is_ready())
@@ -95,11 +95,11 @@ def test_a_store_that_nobody_knows_ends_the_server(bundle: Bundle) -> None:
     assert "redis://" in log[-1]["message"]
 
 
-@pytest.mark.parametrize("which", ["port", "grpc_port"])
-def test_a_taken_port_ends_the_server(bundle: Bundle, which: str) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        number = taken.getsockname()[1]
-        code, log = ends(bundle.path, **{which: number})
+@pytest.mark.parametrize("flag", ["port", "grpc_port"])
+def test_a_taken_port_ends_the_server(bundle: Bundle, flag: str) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        number = listener.getsockname()[1]
+        code, log = ends(bundle.path, **{flag: number})
     assert code == 1
     assert log[-1]["level"] == "error"
     assert str(number) in log[-1]["message"]
@@ -151,14 +151,14 @@ def test_a_process_that_dies_takes_the_others_with_it(two: Server) -> None:
     assert any(line["message"] == "a server process ended" and line["exit_code"] == -9 for line in two.logged())
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["HTTP", "gRPC"])
-def test_a_port_that_is_lost_ends_the_process(bundle: Bundle, which: int) -> None:
-    deaf = (str(DEAF), "tandem_transformer", str(which))
+@pytest.mark.parametrize("index", [0, 1], ids=["HTTP", "gRPC"])
+def test_a_port_that_is_lost_ends_the_process(bundle: Bundle, index: int) -> None:
+    deaf = (str(DEAF), "tandem_transformer", str(index))
     with started(deaf, "--model_dir", bundle.path, *INPROCESS) as server:
         server.wait_logged("ready")
         server.process.send_signal(signal.SIGUSR1)
         assert server.process.wait(timeout=60) == 1
-        lost = (server.port, server.grpc_port)[which]
+        lost = (server.port, server.grpc_port)[index]
         assert f"port {lost} does not answer any more" in server.logged()[-1]["message"]
 
 
@@ -176,13 +176,13 @@ def test_a_path_that_is_no_text_is_an_error_of_its_own_call_only(bundle: Bundle)
             client.sendall(http2.PREFACE + http2.frame(http2.SETTINGS, 0, 0, b""))
             client.sendall(http2.frame(http2.HEADERS, http2.END_HEADERS, 1, BAD_PATH))
             client.sendall(http2.frame(http2.DATA, http2.END_STREAM, 1, b"\0\0\0\0\0"))
-            got = b""
-            while header_blocks.literal("grpc-status", "12") not in got:
-                got += client.recv(4096)
+            content = b""
+            while header_blocks.literal("grpc-status", "12") not in content:
+                content += client.recv(4096)
             live = grpc_listener("127.0.0.1", server.grpc_port)
             client.sendall(live.question.replace(b"\0\0\0\1", b"\0\0\0\3")[len(http2.PREFACE) :])
-            while live.answer not in got:
-                got += client.recv(4096)
+            while live.answer not in content:
+                content += client.recv(4096)
         asyncio.run(live.check())
         assert server.is_ready()
 

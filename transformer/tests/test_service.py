@@ -99,8 +99,8 @@ async def test_a_fault_of_one_call_hits_no_other(bundle: Bundle, code: str) -> N
     requests = [[good[0]], [good[1], bad], [good[2], good[3]], [bad], [good[4]], [good[5]]]
     answers = await ask_all(service, requests)
     expected = world.offline(bundle, good).answers["minutes"].tolist()
-    for index, wanted in ((0, expected[:1]), (2, expected[2:4]), (4, expected[4:5]), (5, expected[5:])):
-        np.testing.assert_allclose(minutes(answers[index]), wanted, rtol=1e-5)
+    for index, expected_minutes in ((0, expected[:1]), (2, expected[2:4]), (4, expected[4:5]), (5, expected[5:])):
+        np.testing.assert_allclose(minutes(answers[index]), expected_minutes, rtol=1e-5)
     for index, row in ((1, 1), (3, 0)):
         error = answers[index]
         assert isinstance(error, RequestError)
@@ -127,9 +127,9 @@ async def test_without_a_time_of_its_own_a_row_is_asked_now(bundle: Bundle) -> N
     rows = [good_row(asked_at=moment, pickup_at=f"{now}Z") for moment in (..., None, f"{now}Z", "2026-10-01T00:00:00Z")]
     answer = await ask(service, *rows)
     assert answer.degraded == {}
-    left_out, null, given, before = answer.batch.tensors["x"][:, 2].tolist()
-    assert left_out == null == pytest.approx(given, abs=1e-3)
-    assert before > given  # more notice
+    left_out, null, explicit, before = answer.batch.tensors["x"][:, 2].tolist()
+    assert left_out == null == pytest.approx(explicit, abs=1e-3)
+    assert before > explicit  # more notice
     await service.close()
 
 
@@ -201,8 +201,8 @@ async def test_a_short_call_does_not_cut_off_a_long_one_in_its_batch(bundle: Bun
 async def test_overload(bundle: Bundle) -> None:
     service = make_service(bundle, store=Hanging(), max_batches=1, max_queued_rows=3, max_batch_rows=1)
     calls = [asyncio.create_task(ask(service, good_row())) for _ in range(8)]
-    done, pending = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
-    errors = [call.exception() for call in done]
+    first_calls, pending = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+    errors = [call.exception() for call in first_calls]
     assert errors
     assert all(isinstance(error, RequestError) and error.code == "overloaded" for error in errors)
     assert len(pending) >= 3
@@ -229,14 +229,14 @@ class Silent(InProcessPredictor):
 async def test_a_call_ends_at_its_own_deadline_whatever_the_others_of_its_batch_have(bundle: Bundle) -> None:
     service = make_service(bundle, predictor=Silent(bundle), request_timeout_ms=10_000, predictor_timeout_ms=10_000)
     now = service.now()
-    late, other = service.call(1, None, now - 9.99), service.call(1, None, now)
-    for call in (late, other):
+    late, open_call = service.call(1, None, now - 9.99), service.call(1, None, now)
+    for call in (late, open_call):
         call.rows = msgspec.convert([good_row()], list[service.reader.row_type])  # type: ignore[name-defined]
         service.submit(call)
     with pytest.raises(RequestError) as error:
         await late.answer
     assert error.value.code == "deadline_exceeded"
-    assert not other.answer.done()
+    assert not open_call.answer.done()
 
 
 class Slow(InProcessPredictor):

@@ -84,8 +84,8 @@ async def test_what_one_process_has_predicted_answers_for_others(store: OnlineSt
     cache = process(store)
     assert await sums(cache, first, 1, 2) == [2, 3]
     await drain(cache)
-    other = process(store, counts=counts)
-    outputs = await other.infer(vectors(2, 5, 1), second)
+    second_process = process(store, counts=counts)
+    outputs = await second_process.infer(vectors(2, 5, 1), second)
     assert outputs["y"][:, 0].tolist() == [3, 6, 2]
     assert outputs["y"].dtype == np.float32
     assert outputs["name"].tolist() == ["n0", "n0", "n1"]

@@ -40,12 +40,15 @@ def expected(bundle: Bundle, rows: Sequence[dict[str, Any]]) -> list[float]:
 
 
 async def test_only_rows_without_features_are_left_to_it(nested_bundle: Bundle) -> None:
-    known, unknown = world.rows(12, seed=1), [good_row(depot_id=UNKNOWN_DEPOT, parts=at + 1) for at in range(12)]
+    complete_rows, unknown = (
+        world.rows(12, seed=1),
+        [good_row(depot_id=UNKNOWN_DEPOT, parts=at + 1) for at in range(12)],
+    )
     own, simple = Counting(nested_bundle), InProcessPredictor(simpler_of(nested_bundle))
     service = make_service(nested_bundle, predictor=own, simpler=simple)
-    mixed = [row for pair in zip(known, unknown, strict=True) for row in pair]
+    mixed = [row for pair in zip(complete_rows, unknown, strict=True) for row in pair]
     answer = await ask(service, *mixed)
-    assert minutes(answer)[::2] == pytest.approx(expected(nested_bundle, known), rel=1e-5)
+    assert minutes(answer)[::2] == pytest.approx(expected(nested_bundle, complete_rows), rel=1e-5)
     assert minutes(answer)[1::2] == pytest.approx(expected(simpler_of(nested_bundle), unknown), rel=1e-5)
     assert own.asked == [12]
     assert [answer.degraded[row] for row in range(1, 24, 2)] == [{"depot": LEFT}] * 12
@@ -67,10 +70,10 @@ async def test_calls_of_one_batch_get_their_own_rows(nested_bundle: Bundle) -> N
     for rows, answer in zip(requests, await ask_all(service, requests), strict=True):
         assert isinstance(answer, CallAnswer)
         for row, value in enumerate(minutes(answer)):
-            left = rows[row]["depot_id"] == UNKNOWN_DEPOT
-            bundle = simpler_of(nested_bundle) if left else nested_bundle
+            is_simple = rows[row]["depot_id"] == UNKNOWN_DEPOT
+            bundle = simpler_of(nested_bundle) if is_simple else nested_bundle
             assert value == pytest.approx(expected(bundle, [rows[row]])[0], rel=1e-5)
-            assert (row in answer.degraded) == left
+            assert (row in answer.degraded) == is_simple
     await service.close()
 
 
@@ -81,17 +84,17 @@ async def test_a_store_that_is_gone_leaves_rows_to_it_that_are_not_known(nested_
     service = make_service(nested_bundle, store=store, predictor=own)
     before = await ask(service, good_row())
     store.is_on = False
-    known, unknown = good_row(), good_row(customer_id="c5", depot_id=5)
-    during = await ask(service, known, unknown)
+    complete_row, unknown = good_row(), good_row(customer_id="c5", depot_id=5)
+    during = await ask(service, complete_row, unknown)
     assert minutes(during)[0] == pytest.approx(minutes(before)[0], rel=1e-5)
     assert {why.source for why in during.degraded[0].values()} == {"last_known"}
     assert minutes(during)[1] == pytest.approx(expected(simpler_of(nested_bundle), [unknown])[0], rel=1e-5)
     # the route has a default, which nothing reads now
-    left = Degradation("unavailable", "simpler_model")
-    assert during.degraded[1] == {"customer": left, "depot": left}
-    asked = list(own.asked)
+    degradation = Degradation("unavailable", "simpler_model")
+    assert during.degraded[1] == {"customer": degradation, "depot": degradation}
+    calls = list(own.asked)
     assert minutes(await ask(service, unknown)) == pytest.approx(minutes(during)[1:], rel=1e-5)
-    assert own.asked == asked
+    assert own.asked == calls
     await service.close()
 
 
@@ -160,20 +163,20 @@ async def test_clients_see_which_rows_it_answered(nested_bundle: Bundle) -> None
     service = make_service(nested_bundle, explain=True)
     rows = [good_row(), good_row(depot_id=UNKNOWN_DEPOT)]
     async with Client(TransformerApp(service), service) as client:
-        known, unknown = (await client.predict(*rows, x_explain="vector")).json()["predictions"]
-        assert "degraded" not in known
+        complete, unknown = (await client.predict(*rows, x_explain="vector")).json()["predictions"]
+        assert "degraded" not in complete
         assert unknown["degraded"] == {"depot": {"reason": "missing", "source": "simpler_model"}}
-        assert list(known["vector"]) == list(nested_bundle.signature.columns)
+        assert list(complete["vector"]) == list(nested_bundle.signature.columns)
         assert list(unknown["vector"]) == list(simpler_of(nested_bundle).signature.columns)
         vectors = world.offline(simpler_of(nested_bundle), rows[1:]).vectors["x"]
         np.testing.assert_array_equal(list(unknown["vector"].values()), vectors[0])
         body, length = rest.encode_request(asking.infer_request(rows))
         headers = {rest_header.HEADER_LENGTH: str(length)}
         reply = await client.post("/v2/models/parcels/infer", content=body, headers=headers)
-        given = reply.headers.get(rest_header.HEADER_LENGTH)
-        outputs = asking.columns(rest.decode_response(reply.content, int(given) if given else None))
+        header = reply.headers.get(rest_header.HEADER_LENGTH)
+        outputs = asking.columns(rest.decode_response(reply.content, int(header) if header else None))
         assert outputs["degraded"] == ["", "depot:missing:simpler_model"]
-        assert outputs["minutes"] == pytest.approx([known["minutes"], unknown["minutes"]])
+        assert outputs["minutes"] == pytest.approx([complete["minutes"], unknown["minutes"]])
     await service.close()
 
 

@@ -35,7 +35,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "pods.test")])
     now = datetime.datetime.now(datetime.UTC)
-    made = (
+    x509_certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -50,7 +50,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pem = serialization.Encoding.PEM
     plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     path = tmp_path_factory.mktemp("tls") / "pods.pem"
-    path.write_bytes(made.public_bytes(pem) + key.private_bytes(pem, *plain))
+    path.write_bytes(x509_certificate.public_bytes(pem) + key.private_bytes(pem, *plain))
     return path
 
 

@@ -149,8 +149,8 @@ def test_fields_that_are_left_out_have_their_fillers() -> None:
     assert (columns["hint"].dtype, np.isnan(columns["hint"]).all()) == (np.float32, True)
     sent = as_request([row()])
     few = [tensor for tensor in sent.inputs if tensor.name.partition("_")[0] in ("id", "x", "e", "ids")]
-    others = V2_PROTOCOL.decode(InferRequest("m", few))
-    assert all(first_difference(others[name], columns[name]) is None for name in others)
+    filled_columns = V2_PROTOCOL.decode(InferRequest("m", few))
+    assert all(first_difference(filled_columns[name], columns[name]) is None for name in filled_columns)
 
 
 def test_without_a_mask_all_numbers_count() -> None:
@@ -270,7 +270,7 @@ def test_encoding_classes_leaves_the_batch_as_it_is() -> None:
 
 
 def test_metadata_has_masks_and_free_lengths() -> None:
-    described = {each["name"]: (each["datatype"], each["shape"]) for each in V2_PROTOCOL.metadata()["inputs"]}
+    described = {spec["name"]: (spec["datatype"], spec["shape"]) for spec in V2_PROTOCOL.metadata()["inputs"]}
     assert described == {
         "id": ("BYTES", [-1]),
         "x": ("FP32", [-1]),
@@ -283,7 +283,7 @@ def test_metadata_has_masks_and_free_lengths() -> None:
         "recent_mask": ("BOOL", [-1, -1]),
         "weights_mask": ("BOOL", [-1, -1]),
     }
-    optional = {each["name"] for each in V2_PROTOCOL.configuration()["input"] if each["optional"]}
+    optional = {spec["name"] for spec in V2_PROTOCOL.configuration()["input"] if spec["optional"]}
     assert optional == {"hint", "recent", "weights", "photo", "recent_mask", "weights_mask"}
 
 

@@ -21,9 +21,9 @@ def warmed() -> Units:
 
 
 @given(events)
-def test_no_unit_has_more_failures_that_count_than_all_others_and_one(asked: list[tuple[bytes, bool]]) -> None:
+def test_no_unit_has_more_failures_that_count_than_all_others_and_one(outcomes: list[tuple[bytes, bool]]) -> None:
     units, failures, requests = warmed(), dict[bytes, int](), dict[bytes, int]()
-    for unit, failed in asked:
+    for unit, failed in outcomes:
         if units.count(unit, failed=failed):
             requests[unit] = requests.get(unit, 0) + 1
             failures[unit] = failures.get(unit, 0) + failed
@@ -32,9 +32,9 @@ def test_no_unit_has_more_failures_that_count_than_all_others_and_one(asked: lis
 
 
 @given(events)
-def test_all_failures_are_told_of_also_those_that_do_not_count(asked: list[tuple[bytes, bool]]) -> None:
-    units, failed = warmed(), [unit for unit, fails in asked if fails]
-    for unit, fails in asked:
+def test_all_failures_are_told_of_also_those_that_do_not_count(outcomes: list[tuple[bytes, bool]]) -> None:
+    units, failed = warmed(), [unit for unit, fails in outcomes if fails]
+    for unit, fails in outcomes:
         units.count(unit, failed=fails)
     assert units.failures == len(failed)
     assert units.most_failures == max((failed.count(unit) for unit in failed), default=0)
@@ -61,6 +61,6 @@ def test_what_is_remembered_is_bounded() -> None:
     units = Units(most=50)
     for number in range(1000):
         units.count(f"u{number}".encode(), failed=True)
-        for known in (units._requests, units._failures, units._all_failures):
-            assert len(known) <= 50
+        for table in (units._requests, units._failures, units._all_failures):
+            assert len(table) <= 50
     assert units.most_failures <= units.failures

@@ -33,8 +33,8 @@ def v1(max_rows: int = 1000) -> V1:
     return V1(READER, SIGNATURE, "parcels", "v1", max_rows)
 
 
-def body(*rows: Any, **other: Any) -> bytes:
-    return json.dumps({"instances": rows, **other}).encode()
+def body(*rows: Any, **members: Any) -> bytes:
+    return json.dumps({"instances": rows, **members}).encode()
 
 
 def refused(content: bytes) -> RequestError:

@@ -34,10 +34,10 @@ def request(*inputs: Tensor, outputs: tuple[str, ...] = ()) -> InferRequest:
 
 def changed(*changes: Tensor, without: str = "", rows: int = 1) -> InferRequest:
     """A good request with some tensors replaced."""
-    given = {tensor.name: tensor for tensor in tensors([good_row()] * rows)}
-    given |= {tensor.name: tensor for tensor in changes}
-    given.pop(without, None)
-    return request(*given.values())
+    by_name = {tensor.name: tensor for tensor in tensors([good_row()] * rows)}
+    by_name |= {tensor.name: tensor for tensor in changes}
+    by_name.pop(without, None)
+    return request(*by_name.values())
 
 
 def refused(wrong: InferRequest) -> list[dict[str, Any]]:
@@ -73,11 +73,11 @@ def test_tensors_become_the_columns_that_rows_become() -> None:
     rows = [good_row(parts=parts, customer_id=f"c{parts}", depth_m=0.25 * parts) for parts in range(1, 6)]
     reader = RowReader(CONTRACT)
     expected = reader.columns([reader.row_type(**_parsed(row)) for row in rows])
-    found = v2().decode(request(*tensors(rows)))
-    assert list(found) == list(expected)
+    columns = v2().decode(request(*tensors(rows)))
+    assert list(columns) == list(expected)
     for name, column in expected.items():
-        assert found[name].dtype == column.dtype
-        np.testing.assert_array_equal(found[name], column)
+        assert columns[name].dtype == column.dtype
+        np.testing.assert_array_equal(columns[name], column)
 
 
 def _parsed(row: dict[str, Any]) -> dict[str, Any]:
@@ -86,24 +86,24 @@ def _parsed(row: dict[str, Any]) -> dict[str, Any]:
 
 def test_fields_left_out_become_their_defaults() -> None:
     rows = [{k: v for k, v in good_row().items() if k not in ("parts", "tariff", "depth_m", "asked_at")}] * 2
-    found = v2().decode(request(*tensors(rows)))
-    assert found["parts"].tolist() == [1, 1]
-    assert found["tariff"].tolist() == ["day", "day"]
-    assert np.isnan(found["depth_m"]).all()
-    assert np.isnat(found["asked_at"]).all()
+    columns = v2().decode(request(*tensors(rows)))
+    assert columns["parts"].tolist() == [1, 1]
+    assert columns["tariff"].tolist() == ["day", "day"]
+    assert np.isnan(columns["depth_m"]).all()
+    assert np.isnat(columns["asked_at"]).all()
 
 
 @pytest.mark.parametrize("datatype", TENSOR_DATATYPES["float64"])
 def test_numbers_of_any_kind(datatype: str) -> None:
     tensor = Tensor("weight_kg", datatype, (1, 1), np.array([[2]], DATATYPES[datatype]))
-    found = v2().decode(changed(tensor))["weight_kg"]
-    assert (found.tolist(), found.dtype) == ([2.0], np.dtype(np.float64))
+    column = v2().decode(changed(tensor))["weight_kg"]
+    assert (column.tolist(), column.dtype) == ([2.0], np.dtype(np.float64))
 
 
 def test_timestamps_in_microseconds() -> None:
     moment = int(np.datetime64("2026-05-01T08:00:00.000001", "us").astype(np.int64))
-    found = v2().decode(changed(Tensor("pickup_at", "INT64", (1,), np.array([moment]))))["pickup_at"]
-    assert found.tolist() == [np.datetime64("2026-05-01T08:00:00.000001").item()]
+    column = v2().decode(changed(Tensor("pickup_at", "INT64", (1,), np.array([moment]))))["pickup_at"]
+    assert column.tolist() == [np.datetime64("2026-05-01T08:00:00.000001").item()]
 
 
 @pytest.mark.parametrize(
@@ -170,13 +170,13 @@ def test_timestamps_that_are_none(text: bytes) -> None:
 
 
 def test_an_optional_number_may_be_nan() -> None:
-    found = v2().decode(changed(Tensor("depth_m", "FP64", (1,), np.array([np.nan]))))
-    assert np.isnan(found["depth_m"]).all()
+    columns = v2().decode(changed(Tensor("depth_m", "FP64", (1,), np.array([np.nan]))))
+    assert np.isnan(columns["depth_m"]).all()
 
 
 def test_an_optional_timestamp_may_be_absent() -> None:
-    found = v2().decode(changed(Tensor("asked_at", "INT64", (1,), np.array([-(2**63)]))))
-    assert np.isnat(found["asked_at"]).all()
+    columns = v2().decode(changed(Tensor("asked_at", "INT64", (1,), np.array([-(2**63)]))))
+    assert np.isnat(columns["asked_at"]).all()
 
 
 def test_an_output_that_is_unknown() -> None:
@@ -203,8 +203,8 @@ def answer(degraded: dict[int, dict[str, Any]] | None = None) -> CallAnswer:
 def test_an_answer() -> None:
     response = v2().encode(answer(), request())
     assert (response.model_name, response.model_version, response.id) == ("parcels", "v1", "r1")
-    found = {output.name: (output.datatype, output.shape, output.data.tolist()) for output in response.outputs}
-    assert found == {
+    outputs = {output.name: (output.datatype, output.shape, output.data.tolist()) for output in response.outputs}
+    assert outputs == {
         "minutes": ("FP64", (2,), [0.1, 3.0]),
         "eta": ("BYTES", (2,), ["ü".encode(), b""]),
         "promised": ("INT64", (2,), [2, 3]),

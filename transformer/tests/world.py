@@ -68,13 +68,13 @@ def good_row(**changes: Any) -> dict[str, Any]:
 def rows(count: int, seed: int) -> list[dict[str, Any]]:
     """Rows over the contract's whole range, about customers known and unknown, at depots that are known."""
     rng = np.random.default_rng(seed)
-    found = random_rows(model(), count, rng)
-    for row in found:
+    sample_rows = random_rows(model(), count, rng)
+    for row in sample_rows:
         # one customer in ten is unknown
         row["customer_id"] = f"c{int(rng.integers(CUSTOMERS * 10 // 9))}"
         row["depot_id"] = int(rng.integers(DEPOTS))
         row["asked_at"] = f"{NOW - rng.integers(0, 5 * 86_400 * 10**6).astype('m8[us]')}Z"
-    return found
+    return sample_rows
 
 
 def stored(seed: int = 0, now: np.datetime64 = NOW) -> list[tuple[bytes, bytes]]:
@@ -140,13 +140,13 @@ def memory_store() -> MemoryStore:
     return store
 
 
-def offline_inputs(asked: Sequence[dict[str, Any]]) -> Inputs:
+def offline_inputs(instances: Sequence[dict[str, Any]]) -> Inputs:
     """The rows with their stored values, joined without any server."""
     reader = RowReader(model().contract)
-    request = reader.columns(msgspec.convert(asked, list[reader.row_type]))  # type: ignore[name-defined]
+    request = reader.columns(msgspec.convert(instances, list[reader.row_type]))  # type: ignore[name-defined]
     plan = LookupPlan(model().views)
-    known = dict(stored())
-    views = plan.unpack([known.get(key) for key in plan.keys(request)], len(asked))
+    values = dict(stored())
+    views = plan.unpack([values.get(key) for key in plan.keys(request)], len(instances))
     return Inputs(request, views, reader.as_of(request, NOW))
 
 
@@ -159,9 +159,9 @@ class Offline:
     degraded: dict[int, dict[str, Any]]
 
 
-def offline(bundle: Bundle, asked: Sequence[dict[str, Any]]) -> Offline:
+def offline(bundle: Bundle, instances: Sequence[dict[str, Any]]) -> Offline:
     pipeline = bundle.pipeline()
-    inputs = offline_inputs(asked)
+    inputs = offline_inputs(instances)
     if not bundle.model.views:
         inputs = Inputs(inputs.request, (), inputs.as_of)
     features = pipeline.features(inputs)
@@ -243,12 +243,14 @@ def _linear(weights: Any, parts: int | None) -> bytes:
     nodes = [helper.make_node("MatMul", ["x", "w"], ["xw"]), helper.make_node("Add", ["xw", "b"], ["y"])]
     constants = [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(np.array([200], np.float32), "b")]
     if parts is not None:
-        known = list(range(1, UNKNOWN_PARTS))
+        categories = list(range(1, UNKNOWN_PARTS))
         nodes[-1] = helper.make_node("Add", ["xw", "known"], ["y"])
         nodes[1:1] = [
             helper.make_node("Gather", ["x", "parts"], ["column"], axis=1),
             helper.make_node("Cast", ["column"], ["number"], to=TensorProto.INT64),
-            helper.make_node("OneHotEncoder", ["number"], ["code"], domain="ai.onnx.ml", cats_int64s=known, zeros=0),
+            helper.make_node(
+                "OneHotEncoder", ["number"], ["code"], domain="ai.onnx.ml", cats_int64s=categories, zeros=0
+            ),
             helper.make_node("ReduceMax", ["code"], ["one"], axes=[1, 2], keepdims=0),
             helper.make_node("Unsqueeze", ["one", "last"], ["ones"]),
             helper.make_node("Mul", ["ones", "b"], ["known"]),

@@ -2,7 +2,7 @@
 {{- default .Release.Name .Values.name -}}
 {{- end -}}
 
-{{/* Labels and annotations of an object. Takes a dict: root, and optionally annotations. */}}
+{{/* Labels and annotations of an object. Takes a dict: root, and optionally labels and annotations. */}}
 {{- define "model.metadata" -}}
 {{- $root := .root -}}
 {{- $labels := dict
@@ -12,7 +12,7 @@
   "app.kubernetes.io/part-of" "tandem"
   "app.kubernetes.io/managed-by" $root.Release.Service -}}
 labels:
-  {{- toYaml (mergeOverwrite (dict) $root.Values.labels $labels) | nindent 2 }}
+  {{- toYaml (mergeOverwrite (dict) $root.Values.labels (default (dict) .labels) $labels) | nindent 2 }}
 {{- with mergeOverwrite (dict) $root.Values.annotations (default (dict) .annotations) }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -103,4 +103,22 @@ annotations:
 {{- $route := default (dict) .Values.spec.route -}}
 {{- $default := printf "%s.%s.%s" (include "model.name" .) .Release.Namespace .Values.test.domain -}}
 {{- first (default (list $default) $route.hostnames) -}}
+{{- end -}}
+
+{{/* What the Pod Security Standard "restricted" asks of a container. */}}
+{{- define "model.restricted" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* The key of the Secret with the store's URL for workers of streams, as JSON; empty where the URL is no secret. */}}
+{{- define "model.streamSecretStore" -}}
+{{- $store := default (dict) .Values.spec.store -}}
+{{- if include "model.secretStore" . -}}
+{{- dict "name" (include "model.storeSecretName" .) "key" "url" | toJson -}}
+{{- else if $store.urlFrom -}}
+{{- pick $store.urlFrom "name" "key" | toJson -}}
+{{- end -}}
 {{- end -}}

@@ -37,7 +37,9 @@ ToOption = Annotated[
 RangeOption = Annotated[
     tuple[str, str] | None,
     typer.Option(
-        "--range", metavar="START END", help="Rows with event times in a range, END not in it; in UTC without a zone."
+        "--range",
+        metavar="START END",
+        help="Rows with event times in a range, END not in it; in UTC without a zone. Also yesterday and today.",
     ),
 ]
 LatestOption = Annotated[bool, typer.Option("--latest", help="The newest row of each entity.")]
@@ -45,7 +47,9 @@ SpineOption = Annotated[
     Path | None,
     typer.Option(metavar="FILE", exists=True, help="Rows of a Parquet file, or of a directory of them."),
 ]
-AsOfOption = Annotated[str | None, typer.Option(metavar="TIME", help="The time of --latest; by default now.")]
+AsOfOption = Annotated[
+    str | None, typer.Option(metavar="TIME", help="The time of --latest, such as today; by default now.")
+]
 PackageOption = Annotated[
     Path | None,
     typer.Option(

@@ -1,4 +1,4 @@
-"""``tandem bundle``: show a bundle, verify it, and build an image of it."""
+"""``tandem bundle``: show a bundle, verify it, build an image of it, and export it for devices."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import typer
 from rich.table import Table
 
 from tandem import Bundle, EmbeddedModel
+from tandem.onnx_pipeline import write_pipeline
 from tandem.signature import describe_columns
+from tandem_cli.edge import write_export
 from tandem_cli.errors import FAILED, AdvisedError
 from tandem_cli.image import BASE, write_context
 from tandem_cli.output import Console, Format, OutputOption, print_document
 from tandem_cli.registry import bundle_path
 
-commands = typer.Typer(no_args_is_help=True, help="Show a bundle, verify it, build an image of it.")
+commands = typer.Typer(no_args_is_help=True, help="Show a bundle, verify it, build an image of it, export it.")
 
 PROOFS: Final = {
     "training": "training: outputs are those of the training framework",
@@ -112,6 +114,59 @@ def image(
         if subprocess.run([program, "build", "-t", name, directory], check=False).returncode:
             raise typer.Exit(FAILED)
     typer.echo(f"built {name} of {bundle.wire_name}")
+
+
+@commands.command()
+def export(
+    path: BundleArgument,
+    edge: Annotated[
+        Path | None, typer.Option("--edge", metavar="PATH", help="Directory, or .zip file, to be written.")
+    ] = None,
+    snapshot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Add this file of `tandem snapshot` to --edge."),
+    ] = None,
+    onnx: Annotated[
+        Path | None, typer.Option("--onnx", metavar="FILE", dir_okay=False, help="Write the transforms as ONNX.")
+    ] = None,
+) -> None:
+    """Write a bundle for a device, with what runs it: Tandem's wheel, and pinned requirements with hashes.
+
+    With --onnx, write its transforms as an ONNX graph, for devices without Python.
+
+    Exit codes: 0 written, 1 the bundle or the snapshot is invalid, or a transform cannot be written, 2 the command
+    line is invalid.
+    """
+    if (edge is None and onnx is None) or (edge is None and snapshot is not None):
+        raise typer.BadParameter("give --edge, with or without --snapshot, or --onnx")
+    bundle = Bundle.open(path)
+    for option, target in (("--edge", edge), ("--onnx", onnx)):
+        # a further file would damage the bundle, and the copy would contain itself
+        if target is not None and target.resolve().is_relative_to(bundle.path.resolve()):
+            raise typer.BadParameter(f"{target} is in the bundle", param_hint=option)
+        if target is not None and target.exists():
+            raise typer.BadParameter(f"{target} exists", param_hint=option)
+    try:
+        if edge is not None:
+            write_export(bundle, edge, snapshot=snapshot)
+            typer.echo(f"wrote {edge} with {bundle.wire_name}; its README.md says how to run it")
+        if onnx is not None:
+            _write_onnx(bundle, onnx)
+    except OSError as error:
+        raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None
+
+
+def _write_onnx(bundle: Bundle, target: Path) -> None:
+    result = write_pipeline(bundle)
+    if result.content is None:
+        reasons = "; ".join(f"{name} {reason}" for name, reason in result.refused.items())
+        written = f" (the others can: {', '.join(result.written)})" if result.written else ""
+        raise AdvisedError(
+            f"transforms of {bundle.wire_name} cannot be written as ONNX: {reasons}{written}",
+            advice="write them with operators of NumPy on whole columns, or compute these columns on the device",
+        )
+    target.write_bytes(result.content)
+    typer.echo(f"wrote {target} with {len(result.written)} transforms; it gives the input tensors of the model")
 
 
 def _facts(bundle: Bundle) -> dict[str, str]:

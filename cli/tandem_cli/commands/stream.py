@@ -18,7 +18,9 @@ SinkOption = Annotated[str, typer.Option(metavar="URL", help="Topic of the predi
 DeadLettersOption = Annotated[
     str, typer.Option(metavar="TOPIC", help="Topic of events that have no prediction; default: SINK-dead-letters.")
 ]
-StoreOption = Annotated[str, typer.Option(metavar="URL", help="Online store, such as redis://localhost:6379/0.")]
+StoreOption = Annotated[
+    str, typer.Option(metavar="URL", envvar="TANDEM_STORE", help="Online store, such as redis://localhost:6379/0.")
+]
 StoreOutageOption = Annotated[
     Literal["pause", "degrade"], typer.Option(help="What to do while the store does not answer.")
 ]

@@ -11,7 +11,7 @@ import numpy as np
 from tandem import EmbeddedModel, RequestError
 from tandem.dtypes import Column
 from tandem.inputs import Inputs
-from tandem.parity import RecordingPipeline, Results, Sample, read_degraded
+from tandem.parity import RecordedRun, Results, Sample, read_degraded
 from tandem.parity.results import Degraded, by_simpler_model
 from tandem_cli.parity.session import Session
 
@@ -32,7 +32,7 @@ def open_embedded(session: Session) -> Run:
     """:class:`~tandem.EmbeddedModel`, request by request."""
     bundle = session.bundle
     model = EmbeddedModel(bundle, get=session.store.get_now)
-    model.pipeline = recording = RecordingPipeline(bundle)
+    model.run = recording = RecordedRun(model.run)
 
     def run(sample: Sample, requests: Requests) -> Results:
         results = Results.of(sample.inputs)
@@ -66,7 +66,7 @@ def open_batch(session: Session) -> Run:
 
     bundle = session.bundle
     model = EmbeddedModel(bundle)
-    model.pipeline = recording = RecordingPipeline(bundle)
+    model.run = recording = RecordedRun(model.run)
 
     def run(sample: Sample, requests: Requests) -> Results:
         results = Results.of(sample.inputs)
@@ -104,14 +104,15 @@ def open_stream(session: Session) -> Run:
     from tandem_stream.scoring import Scorer
 
     bundle = session.bundle
+    recording = RecordedRun(load_model(bundle, threads=1))
     scorer = Scorer(
         bundle,
         decoder=JsonDecoder(bundle.contract),
         lookups=Lookups(bundle.model.views, session.store.get_now),
-        predict=load_model(bundle, threads=1),
+        predict=recording,
         writer=AnswerWriter(bundle, "parity"),
     )
-    scorer.pipeline = recording = RecordingPipeline(bundle)
+    pipeline = bundle.pipeline()
 
     def run(sample: Sample, requests: Requests) -> Results:
         results = Results.of(sample.inputs)
@@ -120,7 +121,7 @@ def open_stream(session: Session) -> Run:
         results.as_of = np.where(sample.timed, sample.inputs.as_of, produced_at)
         inputs = Inputs(sample.inputs.request, sample.inputs.views, results.as_of)
         # a stream has no simpler model
-        results.carried[list(recording.given(inputs).simpler)] = False
+        results.carried[list(pipeline.given(inputs).simpler)] = False
         answers: dict[int, dict[str, Any]] = {}
         for rows in _parts(np.arange(len(sample)), _EVENTS):
             scored = scorer.score(_records(sample, rows, produced_at))
@@ -156,7 +157,7 @@ def _by_model(rows: Column, degraded: Degraded) -> Column:
 
 
 def _put_vectors(
-    results: Results, rows: Column, recording: RecordingPipeline, again: Callable[[Column], object] | None = None
+    results: Results, rows: Column, recording: RecordedRun, again: Callable[[Column], object] | None = None
 ) -> None:
     """Keep the vectors of rows that the model has answered.
 

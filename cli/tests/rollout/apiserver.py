@@ -44,7 +44,7 @@ class ApiServer:
                 return 404, _failure(404, "the server could not find the requested resource")
             return 201, {**body, "status": {"userInfo": {"username": self.user}}}
         if path == ROLLOUTS:
-            items = [each for at, each in self.objects.items() if at.startswith(f"{ROLLOUTS}/")]
+            items = [rollout for at, rollout in self.objects.items() if at.startswith(f"{ROLLOUTS}/")]
             return 200, {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items}
         if path not in self.objects:
             return 404, _failure(404, f"{path.rpartition('/')[2]} not found")

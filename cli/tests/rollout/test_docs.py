@@ -40,29 +40,29 @@ def all_commands() -> dict[str, Any]:
 
 
 def test_every_command_is_listed_with_its_arguments_and_no_other() -> None:
-    wanted = set()
+    signatures = set()
     for name, command in all_commands().items():
-        arguments = [each for each in command.params if each.param_type_name == "argument"]
-        said = [f"{each.metavar}" if each.required else f"[{each.metavar}]" for each in arguments]
-        wanted.add(" ".join([name, *said]))
-    assert set(re.findall(r"^\| `([a-z].*?)` \|", PAGE.partition("## Options")[0], re.MULTILINE)) == wanted
+        arguments = [param for param in command.params if param.param_type_name == "argument"]
+        names = [f"{argument.metavar}" if argument.required else f"[{argument.metavar}]" for argument in arguments]
+        signatures.add(" ".join([name, *names]))
+    assert set(re.findall(r"^\| `([a-z].*?)` \|", PAGE.partition("## Options")[0], re.MULTILINE)) == signatures
 
 
 def test_every_option_is_listed_and_no_other() -> None:
-    wanted = {
+    options = {
         option
         for command in all_commands().values()
-        for each in command.params
-        if each.param_type_name == "option"
-        for option in (*each.opts, *each.secondary_opts)
+        for param in command.params
+        if param.param_type_name == "option"
+        for option in (*param.opts, *param.secondary_opts)
     } - {"--help"}
     rows = re.findall(r"^\| (`-.*?) \|", section("Options"), re.MULTILINE)
-    assert {option for row in rows for option in re.findall(r"`(-[-\w]+)`", row)} == wanted
+    assert {option for row in rows for option in re.findall(r"`(-[-\w]+)`", row)} == options
 
 
 def test_every_exit_code_is_listed_and_no_other() -> None:
-    wanted = {value for name, value in vars(exit_codes).items() if name.isupper() and isinstance(value, int)}
-    assert {int(code) for code in re.findall(r"^\| (\d) \|", section("Exit codes"), re.MULTILINE)} == wanted
+    codes = {value for name, value in vars(exit_codes).items() if name.isupper() and isinstance(value, int)}
+    assert {int(code) for code in re.findall(r"^\| (\d) \|", section("Exit codes"), re.MULTILINE)} == codes
 
 
 def fields_of(table: str) -> set[str]:
@@ -71,12 +71,12 @@ def fields_of(table: str) -> set[str]:
 
 @pytest.mark.parametrize("shape", [part for part in PARTS if part is not DocumentPart], ids=lambda part: part.__name__)
 def test_every_document_is_described(shape: type[DocumentPart]) -> None:
-    wanted = {each.encode_name for each in msgspec.structs.fields(shape)} - {"apiVersion", "kind"}
+    fields = {field.encode_name for field in msgspec.structs.fields(shape)} - {"apiVersion", "kind"}
     tables = [fields_of(part) for part in section("Documents").split("\n### ")[1:]]
-    assert wanted in tables
+    assert fields in tables
     assert len(tables) == len(PARTS) - 1
 
 
 def test_the_kinds_of_documents_are_headings() -> None:
-    kinds = {each.default for shape in PARTS for each in msgspec.structs.fields(shape) if each.encode_name == "kind"}
+    kinds = {field.default for shape in PARTS for field in msgspec.structs.fields(shape) if field.encode_name == "kind"}
     assert kinds <= set(re.findall(r"^### (\w+)$", PAGE, re.MULTILINE))

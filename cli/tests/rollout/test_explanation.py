@@ -30,29 +30,29 @@ def running(target: FakeTarget) -> None:
 
 
 def explain(tandem: Tandem) -> dict[str, Any]:
-    found = tandem("explain", "est", "-o", "json")
-    assert found.exit_code == 0
-    output: dict[str, Any] = json.loads(found.stdout)
+    result = tandem("explain", "est", "-o", "json")
+    assert result.exit_code == 0
+    output: dict[str, Any] = json.loads(result.stdout)
     return output
 
 
-def words(found: dict[str, Any], name: str) -> list[str]:
+def words(explanation: dict[str, Any], name: str) -> list[str]:
     """A list of an explanation in words."""
-    return [each["message"] for each in found[name]]
+    return [entry["message"] for entry in explanation[name]]
 
 
-def verbs(found: dict[str, Any]) -> list[str]:
-    return [each["command"].split()[2] for each in found["next"]]
+def verbs(explanation: dict[str, Any]) -> list[str]:
+    return [advice["command"].split()[2] for advice in explanation["next"]]
 
 
 @pytest.mark.parametrize("state", get_args(State))
 def test_every_state_has_its_rule_and_something_to_do(tandem: Tandem, target: FakeTarget, state: str) -> None:
     target.manifests["est"] = manifest(run={"state": state, "step": 1})
-    found = explain(tandem)
-    assert found["state"] == state
-    assert found["rule"] and found["next"]
-    assert all(each["command"].startswith("tandem rollout ") for each in found["next"])
-    assert bool(found["waitsFor"]) == (state not in ENDS)
+    explanation = explain(tandem)
+    assert explanation["state"] == state
+    assert explanation["rule"] and explanation["next"]
+    assert all(advice["command"].startswith("tandem rollout ") for advice in explanation["next"])
+    assert bool(explanation["waitsFor"]) == (state not in ENDS)
 
 
 @pytest.mark.parametrize("state", get_args(State))
@@ -60,28 +60,28 @@ def test_what_is_advised_is_what_is_obeyed(tandem: Tandem, target: FakeTarget, s
     """Commands that are named are commands, and the engine obeys those that ask for something."""
     obeyed: list[bool] = []
 
-    def hears(made: Manifest, command: Command) -> None:
-        rollout, run = parse(made), from_status(msgspec.convert(made["status"]["run"], RunStatus))
+    def hears(resource: Manifest, command: Command) -> None:
+        rollout, run = parse(resource), from_status(msgspec.convert(resource["status"]["run"], RunStatus))
         planned = build_schedule(rollout.spec)
         assert planned is not None and run is not None
         serving = run.canary if run.state == "Promoted" else run.stable
         arm = RevisionState(pods=(2, 2), fit=True)
-        seen = RunInputs(specified=CANARY, plan=run.plan, serving=serving, stable=arm, canary=arm, command=command)
-        after = decide(planned, run, seen, NOW)
+        inputs = RunInputs(specified=CANARY, plan=run.plan, serving=serving, stable=arm, canary=arm, command=command)
+        after = decide(planned, run, inputs, NOW)
         assert after is not None
         obeyed.append((after.number, after.state) != (run.number, run.state))
-        made["status"]["run"] = msgspec.to_builtins(to_status(after, steps=2))
+        resource["status"]["run"] = msgspec.to_builtins(to_status(after, steps=2))
 
     before = {"Paused": "Analyzing"}.get(state, "")
     target.hears = hears
     target.manifests["est"] = manifest(run={"state": state, "step": 1, "pausedFrom": before})
-    for each in explain(tandem)["next"]:
+    for advice in explain(tandem)["next"]:
         target.manifests["est"] = manifest(run={"state": state, "step": 1, "pausedFrom": before})
-        words = each["command"].split()[2:]
+        words = advice["command"].split()[2:]
         if words[0] in ("watch", "report", "plan"):
             continue
-        found = tandem(*[word.strip('"') for word in words if word not in ("-n", "models")])
-        assert found.exit_code == 0, (each, found.stdout, found.stderr)
+        result = tandem(*[word.strip('"') for word in words if word not in ("-n", "models")])
+        assert result.exit_code == 0, (advice, result.stdout, result.stderr)
     assert all(obeyed)
 
 
@@ -112,13 +112,13 @@ def test_the_hold_is_waited_for(tandem: Tandem, target: FakeTarget) -> None:
 
 def test_the_last_step_waits_for_evidence(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(run={"step": 1, "since": "2027-01-15T07:50:00Z"})
-    (errors,) = [each for each in words(explain(tandem), "waitsFor") if each.startswith("errors")]
+    (errors,) = [message for message in words(explain(tandem), "waitsFor") if message.startswith("errors")]
     assert errors.startswith("errors, inconclusive, ratio 1.00 (")
     assert "limit x2" in errors and "more requests to the canary" in errors
 
 
 def test_an_earlier_step_waits_for_data_only(tandem: Tandem, target: FakeTarget) -> None:
-    assert not any(each.startswith("errors") for each in words(explain(tandem), "waitsFor"))
+    assert not any(message.startswith("errors") for message in words(explain(tandem), "waitsFor"))
     target.records.clear()
     target.manifests["est"]["status"]["metrics"] = [
         {"name": "errors", "verdict": "provider-error", "summary": "Prometheus does not answer"}
@@ -142,8 +142,8 @@ def test_a_canary_that_is_not_ready(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"]["status"]["variants"][0].update(
         phase="Pending", reason="PodsNotReady", message="waiting for a ready predictor"
     )
-    found = words(explain(tandem), "waitsFor")
-    assert found == [
+    messages = words(explain(tandem), "waitsFor")
+    assert messages == [
         "pods of the canary for 10 %",
         f"{CANARY} is Pending: waiting for a ready predictor",
         "at most 9m more, then the run is aborted",
@@ -154,9 +154,9 @@ def test_the_reason_comes_first(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(
         run={"state": "Paused", "reason": "PausedByUser", "message": "paused by ann: lunch"}
     )
-    found = explain(tandem)
-    assert words(found, "because") == ["paused by ann: lunch"]
-    assert verbs(found) == ["resume", "abort", "promote"]
+    explanation = explain(tandem)
+    assert words(explanation, "because") == ["paused by ann: lunch"]
+    assert verbs(explanation) == ["resume", "abort", "promote"]
 
 
 def test_stable_is_waited_for_when_its_pods_are_gone(tandem: Tandem, target: FakeTarget) -> None:
@@ -177,7 +177,7 @@ def test_rollback_is_advised_while_the_version_before_is_there(tandem: Tandem, t
     assert "rollback" not in verbs(explain(tandem))
     target.manifests["est"] = manifest(run={"state": "Promoted"})
     variants = target.manifests["est"]["status"]["variants"]
-    variants[:] = [each for each in variants if each["inferenceService"] != STABLE]
+    variants[:] = [variant for variant in variants if variant["inferenceService"] != STABLE]
     assert "rollback" not in verbs(explain(tandem))
 
 
@@ -197,38 +197,38 @@ def test_conditions_that_do_not_hold_are_told(tandem: Tandem, target: FakeTarget
         "lastTransitionTime": "2027-01-15T07:50:00Z",
     }
     target.manifests["est"] = manifest(status={"conditions": [condition], "observedGeneration": 2})
-    found = words(explain(tandem), "because")
-    assert "Valid: spec.bundle: give one" in found
-    assert any("has not observed the latest spec" in each for each in found)
+    messages = words(explain(tandem), "because")
+    assert "Valid: spec.bundle: give one" in messages
+    assert any("has not observed the latest spec" in message for message in messages)
 
 
 def test_for_people(tandem: Tandem) -> None:
-    found = tandem("explain", "est").stdout
-    assert max(map(len, found.splitlines())) <= 100
-    for said in ("state", "waits for", "rule", "next", "tandem rollout watch est -n models"):
-        assert said in found
+    output = tandem("explain", "est").stdout
+    assert max(map(len, output.splitlines())) <= 100
+    for phrase in ("state", "waits for", "rule", "next", "tandem rollout watch est -n models"):
+        assert phrase in output
 
 
 @pytest.mark.parametrize("gate", [True, False])
 def test_after_an_abort_by_drift_the_distance_and_a_limit_that_would_have_passed(
     tandem: Tandem, target: FakeTarget, gate: bool
 ) -> None:
-    made = manifest(run={"state": "Aborted"}, spec=spec(analysis={"metrics": [{"type": "drift", "gate": gate}]}))
+    resource = manifest(run={"state": "Aborted"}, spec=spec(analysis={"metrics": [{"type": "drift", "gate": gate}]}))
     evidence = drift.start(4)
     for _ in range(10):
         evidence = drift.update(evidence, [40.0, 70.0, 110.0, 180.0], [900.0] * 4)
-    target.manifests["est"] = made
+    target.manifests["est"] = resource
     target.records["est", 1] = Record(run=1, plan="", metrics={"drift": MetricEvidence(drift=evidence, missing="")})
-    said = [each for each in words(explain(tandem), "because") if each.startswith("drift")]
-    assert len(said) == gate
+    messages = [message for message in words(explain(tandem), "because") if message.startswith("drift")]
+    assert len(messages) == gate
     if gate:
         numbers = re.fullmatch(
             r"drift: the distance was (.+) in 4,000 rows of the canary, the limit is PSI 0.1; "
             r"a limit of (.+) would have passed",
-            said[0],
+            messages[0],
         )
         assert numbers is not None
-        apart, would = (float(each) for each in numbers.groups())
+        apart, would = (float(number) for number in numbers.groups())
         assert apart == pytest.approx(0.273, abs=0.01)
         assert apart < would < 1.5 * apart
         forgiving = manifest(
@@ -236,4 +236,4 @@ def test_after_an_abort_by_drift_the_distance_and_a_limit_that_would_have_passed
         )
         target.manifests["est"] = forgiving
         status = json.loads(tandem("status", "est", "-o", "json").stdout)
-        assert [each["verdict"] for each in status["metrics"]] == ["pass"]
+        assert [metric["verdict"] for metric in status["metrics"]] == ["pass"]

@@ -40,7 +40,7 @@ SHOWN = (
 
 def talkative(state: str) -> tuple[Manifest, Record]:
     """A rollout, and its evidence, with something to say in every place."""
-    made = manifest(
+    resource = manifest(
         run={
             "state": state,
             "pausedFrom": "Analyzing" if state == "Paused" else "",
@@ -49,34 +49,34 @@ def talkative(state: str) -> tuple[Manifest, Record]:
             "lastCommand": msgspec.to_builtins(REJECTED),
         }
     )
-    status = made["status"]
+    status = resource["status"]
     status |= {"reason": TRIED.reason, "message": f"run 1: {state}: failed by errors; {TRIED.message}"}
     status["variants"][0] |= {"phase": "Rejected", "reason": "VerificationFailed", "message": "row 3 differs"}
     status["variants"][1] |= {"phase": "Retired", "reason": "NoReadyPods", "message": "has no ready pods"}
     status["metrics"] = [
         {"name": "errors", "verdict": "provider-error", "reason": "PrometheusUnreachable", "summary": "no answer"}
     ]
-    evidence = add_note(record(made), Note(NOW, state, 10, "MetricsFailed", "failed by errors", "", REJECTED))
+    evidence = add_note(record(resource), Note(NOW, state, 10, "MetricsFailed", "failed by errors", "", REJECTED))
     trouble = Failure("NoRequests", "the canary had no requests")
     metrics = {**evidence.metrics, "latency": MetricEvidence(trouble=trouble, unmeasured=trouble)}
-    return made, msgspec.structs.replace(evidence, metrics=metrics)
+    return resource, msgspec.structs.replace(evidence, metrics=metrics)
 
 
 def shown(tandem: Tandem, *words: str) -> tuple[int, Any, int]:
     """Exit code, document without its words, and lines of errors of a command."""
-    found = tandem(*words)
-    document = json.loads(found.stdout)
+    result = tandem(*words)
+    document = json.loads(result.stdout)
     # two readings of one record differ in their hash alone
-    return found.exit_code, silent({**document, "evidence": None}), len(found.stderr.splitlines())
+    return result.exit_code, silent({**document, "evidence": None}), len(result.stderr.splitlines())
 
 
 @pytest.mark.parametrize("with_evidence", [True, False], ids=["evidence", "status"])
 @pytest.mark.parametrize("state", get_args(State))
 def test_what_is_shown(tandem: Tandem, target: FakeTarget, clock: Clock, state: str, with_evidence: bool) -> None:
-    made, evidence = talkative(state)
+    resource, evidence = talkative(state)
     outcomes = []
     for rewritten in (copy.deepcopy, garbled):
-        target.manifests["est"], clock.now = rewritten(made), NOW
+        target.manifests["est"], clock.now = rewritten(resource), NOW
         if with_evidence:
             target.records["est", 1] = msgspec.convert(rewritten(msgspec.to_builtins(evidence)), Record)
         outcomes.append([shown(tandem, *words) for words in SHOWN])
@@ -86,7 +86,7 @@ def test_what_is_shown(tandem: Tandem, target: FakeTarget, clock: Clock, state: 
 @pytest.mark.parametrize("verb", get_args(Verb))
 @pytest.mark.parametrize("state", get_args(State))
 def test_what_is_answered(tandem: Tandem, target: FakeTarget, state: str, verb: str) -> None:
-    made, _ = talkative(state)
+    resource, _ = talkative(state)
     target.revisions["a:v2"] = CANARY
     outcomes = []
     for rewritten in (copy.deepcopy, garbled):
@@ -98,14 +98,14 @@ def test_what_is_answered(tandem: Tandem, target: FakeTarget, state: str, verb: 
             )
             assert planned is not None and run is not None
             arm = RevisionState(pods=(2, 2), fit=True)
-            seen = RunInputs(specified=CANARY, plan=run.plan, serving=STABLE, stable=arm, canary=arm, command=command)
-            after = decide(planned, run, seen, NOW)
+            inputs = RunInputs(specified=CANARY, plan=run.plan, serving=STABLE, stable=arm, canary=arm, command=command)
+            after = decide(planned, run, inputs, NOW)
             assert after is not None
             plain["status"]["run"] = rewritten(msgspec.to_builtins(to_status(after, steps=2)))
 
         target.hears = hears
-        target.manifests["est"] = rewritten(made)
-        found = tandem(verb, "est", "--reason", "it is time", "-o", "json", "--timeout", "2s")
-        answer = silent({**json.loads(found.stdout), "id": ""}) if found.stdout else None
-        outcomes.append((found.exit_code, answer))
+        target.manifests["est"] = rewritten(resource)
+        result = tandem(verb, "est", "--reason", "it is time", "-o", "json", "--timeout", "2s")
+        answer = silent({**json.loads(result.stdout), "id": ""}) if result.stdout else None
+        outcomes.append((result.exit_code, answer))
     assert outcomes[1] == outcomes[0]

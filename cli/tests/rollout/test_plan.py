@@ -19,9 +19,9 @@ from .conftest import Tandem
 from .world import CANARY, FakeTarget, manifest, record, spec
 
 
-def warnings(found: dict[str, Any]) -> list[str]:
+def warnings(document: dict[str, Any]) -> list[str]:
     """Warnings of a plan in words."""
-    return [each["message"] for each in found["warnings"]]
+    return [warning["message"] for warning in document["warnings"]]
 
 
 @pytest.fixture(autouse=True)
@@ -30,14 +30,14 @@ def before_the_start(target: FakeTarget) -> None:
 
 
 def plan(tandem: Tandem, *words: str) -> dict[str, Any]:
-    found = tandem("plan", "est", *words, "-o", "json")
-    assert found.exit_code == 0, found.stderr
-    read: dict[str, Any] = json.loads(found.stdout)
+    result = tandem("plan", "est", *words, "-o", "json")
+    assert result.exit_code == 0, result.stderr
+    read: dict[str, Any] = json.loads(result.stdout)
     return read
 
 
-def metric(found: dict[str, Any], name: str) -> dict[str, Any]:
-    return next(each for each in found["metrics"] if each["name"] == name)
+def metric(document: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(entry for entry in document["metrics"] if entry["name"] == name)
 
 
 def test_nothing_is_written(tandem: Tandem, target: FakeTarget) -> None:
@@ -46,15 +46,15 @@ def test_nothing_is_written(tandem: Tandem, target: FakeTarget) -> None:
 
 
 def test_steps_and_what_they_take(tandem: Tandem) -> None:
-    found = plan(tandem, "--rps", "100", "--error-rate", "0.01")
-    assert [(step["weight"], step["minDurationSeconds"], step["canaryRequests"]) for step in found["steps"]] == [
+    document = plan(tandem, "--rps", "100", "--error-rate", "0.01")
+    assert [(step["weight"], step["minDurationSeconds"], step["canaryRequests"]) for step in document["steps"]] == [
         (10, 60, 600),
         (50, 300, 15_000),
     ]
-    errors = metric(found, "errors")
+    errors = metric(document, "errors")
     assert (errors["rate"], errors["rateFrom"], errors["margin"], errors["floor"]) == (0.01, "given", 2.0, 0.002)
     assert errors["toPassMinutes"] == pytest.approx(errors["toPass"] / 50 / 60, rel=1e-3)
-    assert (found["requestsPerSecond"], found["rateFrom"], found["share"]) == (100, "given", 0.5)
+    assert (document["requestsPerSecond"], document["rateFrom"], document["share"]) == (100, "given", 0.5)
 
 
 def test_rarer_events_and_thinner_traffic_take_longer(tandem: Tandem) -> None:
@@ -64,24 +64,24 @@ def test_rarer_events_and_thinner_traffic_take_longer(tandem: Tandem) -> None:
     assert metric(fast, "errors")["toPass"] == metric(slow, "errors")["toPass"]
     assert fast["minutes"] < slow["minutes"]
     assert (fast["inTime"], slow["inTime"]) == (True, False)
-    assert any("longer than the time-out of 1h; then: pause" in each for each in warnings(slow))
-    assert not any("time-out" in each for each in warnings(fast))
+    assert any("longer than the time-out of 1h; then: pause" in warning for warning in warnings(slow))
+    assert not any("time-out" in warning for warning in warnings(fast))
 
 
 SMALL = {"canary": {"steps": [{"weight": 10, "minDuration": "1m"}]}}
 
 
-def warned(found: dict[str, Any], said: str) -> str:
-    (warning,) = [each for each in warnings(found) if said in each]
+def warned(document: dict[str, Any], phrase: str) -> str:
+    (warning,) = [message for message in warnings(document) if phrase in message]
     return str(warning)
 
 
 def test_too_little_traffic_is_said_and_what_would_help(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(spec=spec(strategy=SMALL, analysis={}))
-    found = plan(tandem, "--rps", "5", "--error-rate", "0.001")
-    assert found["inTime"] is False
-    assert warned(found, "then: pause").startswith("at 5 requests/s a good version takes about ")
-    help_ = warned(found, "what would help")
+    document = plan(tandem, "--rps", "5", "--error-rate", "0.001")
+    assert document["inTime"] is False
+    assert warned(document, "then: pause").startswith("at 5 requests/s a good version takes about ")
+    help_ = warned(document, "what would help")
     for remedy in (
         "analysis.timeout: ",
         "a last step of 50% (then about ",
@@ -93,8 +93,8 @@ def test_too_little_traffic_is_said_and_what_would_help(tandem: Tandem, target: 
 
 def test_what_would_help_helps(tandem: Tandem, target: FakeTarget) -> None:
     analysis: dict[str, Any] = {"metrics": [{"type": "errors"}]}
-    made = spec(strategy=SMALL, analysis=analysis)
-    target.manifests["est"] = manifest(spec=made)
+    rollout_spec = spec(strategy=SMALL, analysis=analysis)
+    target.manifests["est"] = manifest(spec=rollout_spec)
     words = ("--rps", "5", "--error-rate", "0.005")
     before = plan(tandem, *words)
     help_ = warned(before, "what would help")
@@ -105,32 +105,34 @@ def test_what_would_help_helps(tandem: Tandem, target: FakeTarget) -> None:
         {"analysis": {"metrics": [{"type": "errors", "floor": 0.01}]}},
     ]
     for change in changes:
-        target.manifests["est"] = manifest(spec={**made, **change})
+        target.manifests["est"] = manifest(spec={**rollout_spec, **change})
         after = plan(tandem, *words)
         assert after["minutes"] < before["minutes"]
         assert span(after["minutes"] * 60) in help_
-    target.manifests["est"] = manifest(spec={**made, "analysis": {**analysis, "timeout": f"{hours}h"}})
+    target.manifests["est"] = manifest(spec={**rollout_spec, "analysis": {**analysis, "timeout": f"{hours}h"}})
     after = plan(tandem, *words)
     assert after["inTime"] is True
-    assert not any("time-out" in each for each in warnings(after))
+    assert not any("time-out" in warning for warning in warnings(after))
 
 
 def test_a_decision_that_hardly_comes_in_time(tandem: Tandem, target: FakeTarget) -> None:
-    made = spec(analysis={"metrics": [{"type": "errors"}]})
-    target.manifests["est"] = manifest(spec=made)
+    rollout_spec = spec(analysis={"metrics": [{"type": "errors"}]})
+    target.manifests["est"] = manifest(spec=rollout_spec)
     words = ("--rps", "50", "--error-rate", "0.005")
     seconds = math.ceil(plan(tandem, *words)["minutes"] * 60) + 1
-    target.manifests["est"] = manifest(spec={**made, "analysis": {**made["analysis"], "timeout": f"{seconds}s"}})
-    found = plan(tandem, *words)
-    assert found["inTime"] is True
-    assert "not much less than the time-out" in warned(found, "then: pause")
+    target.manifests["est"] = manifest(
+        spec={**rollout_spec, "analysis": {**rollout_spec["analysis"], "timeout": f"{seconds}s"}}
+    )
+    document = plan(tandem, *words)
+    assert document["inTime"] is True
+    assert "not much less than the time-out" in warned(document, "then: pause")
 
 
 @pytest.mark.parametrize("rate", ["0", "0.3", "0.9"])
 def test_there_is_always_something_that_would_help(tandem: Tandem, target: FakeTarget, rate: str) -> None:
     target.manifests["est"] = manifest(spec=spec(analysis={"metrics": [{"type": "errors"}]}))
-    found = plan(tandem, "--rps", "0.01", "--error-rate", rate)
-    assert "analysis.timeout: " in warned(found, "what would help")
+    document = plan(tandem, "--rps", "0.01", "--error-rate", rate)
+    assert "analysis.timeout: " in warned(document, "what would help")
 
 
 def test_holds_are_the_least_that_it_takes(tandem: Tandem) -> None:
@@ -141,51 +143,51 @@ def test_holds_are_the_least_that_it_takes(tandem: Tandem) -> None:
 def test_rates_are_those_of_the_last_run(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(run={"state": "Promoted"})
     target.records["est", 1] = record(target.manifests["est"])
-    found = plan(tandem)
-    assert (found["requestsPerSecond"], found["rateFrom"]) == (pytest.approx(200), "measured")
-    errors = metric(found, "errors")
+    document = plan(tandem)
+    assert (document["requestsPerSecond"], document["rateFrom"]) == (pytest.approx(200), "measured")
+    errors = metric(document, "errors")
     assert (errors["rate"], errors["rateFrom"]) == (pytest.approx(0.005, rel=0.01), "measured")
     assert metric(plan(tandem, "--error-rate", "0.1"), "errors")["rate"] == 0.1
 
 
 def test_what_is_not_known_is_said(tandem: Tandem) -> None:
-    found = plan(tandem)
-    assert (found["requestsPerSecond"], found["minutes"], found["inTime"]) == (None, None, None)
-    assert metric(found, "errors")["rateFrom"] == "assumed"
-    assert any("use --rps" in each for each in warnings(found))
-    assert any("use --error-rate" in each for each in warnings(found))
+    document = plan(tandem)
+    assert (document["requestsPerSecond"], document["minutes"], document["inTime"]) == (None, None, None)
+    assert metric(document, "errors")["rateFrom"] == "assumed"
+    assert any("use --rps" in warning for warning in warnings(document))
+    assert any("use --error-rate" in warning for warning in warnings(document))
 
 
 def test_a_metric_that_can_never_pass(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(spec=spec(analysis={"metrics": [{"type": "errors", "floor": 0.0}]}))
-    found = plan(tandem, "--rps", "100", "--error-rate", "0")
-    assert (metric(found, "errors")["toPass"], found["minutes"]) == (None, None)
-    assert any("without a floor, a version without events never passes" in each for each in warnings(found))
+    document = plan(tandem, "--rps", "100", "--error-rate", "0")
+    assert (metric(document, "errors")["toPass"], document["minutes"]) == (None, None)
+    assert any("without a floor, a version without events never passes" in warning for warning in warnings(document))
 
 
 def test_the_least_number_of_requests_counts(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(
         spec=spec(analysis={"metrics": [{"type": "errors", "minRequests": 10**6}, {"type": "drift"}]})
     )
-    found = plan(tandem, "--rps", "100", "--error-rate", "0.05")
-    assert (metric(found, "errors")["toPass"], metric(found, "drift")["toPass"]) == (10**6, 1000)
+    document = plan(tandem, "--rps", "100", "--error-rate", "0.05")
+    assert (metric(document, "errors")["toPass"], metric(document, "drift")["toPass"]) == (10**6, 1000)
 
 
 def test_another_bundle_is_a_diff(tandem: Tandem, target: FakeTarget) -> None:
-    found = plan(tandem, "--bundle", "registry.example.com/est:v3")
-    assert [line for line in found["diff"] if line[0] in "+-"] == [
+    document = plan(tandem, "--bundle", "registry.example.com/est:v3")
+    assert [line for line in document["diff"] if line[0] in "+-"] == [
         "-    image: registry.example.com/est:v2",
         "+    image: registry.example.com/est:v3",
     ]
     assert plan(tandem, "--bundle", "registry.example.com/est:v2")["diff"] == plan(tandem)["diff"] == []
     target.manifests["est"]["spec"]["bundle"] = {"pvc": {"claimName": "a", "path": "b"}, "version": "v1"}
-    found = plan(tandem, "--bundle", "a:v3")
-    assert {"-    version: v1", "+    image: a:v3"} <= set(found["diff"])
+    document = plan(tandem, "--bundle", "a:v3")
+    assert {"-    version: v1", "+    image: a:v3"} <= set(document["diff"])
 
 
 def test_a_run_on_its_way_would_end(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(run={})
-    assert any("run 1 is Analyzing" in each for each in warnings(plan(tandem)))
+    assert any("run 1 is Analyzing" in warning for warning in warnings(plan(tandem)))
 
 
 def test_gates_and_promotion_without_evidence_are_pointed_out(tandem: Tandem, target: FakeTarget) -> None:
@@ -195,45 +197,47 @@ def test_gates_and_promotion_without_evidence_are_pointed_out(tandem: Tandem, ta
             analysis={"onTimeout": "promote"},
         )
     )
-    found = plan(tandem)
-    assert "step 1 waits for approval" in warnings(found)
-    assert any("onTimeout is promote" in each for each in warnings(found))
+    document = plan(tandem)
+    assert "step 1 waits for approval" in warnings(document)
+    assert any("onTimeout is promote" in warning for warning in warnings(document))
 
 
 def test_other_strategies_that_decide(tandem: Tandem, target: FakeTarget) -> None:
     variants = [{"name": "a", "bundle": {"image": "a:v1"}}, {"name": "b", "bundle": {"image": "a:v2"}}]
     for strategy, on_timeout in (({"blueGreen": {"active": "a"}}, "pause"), ({"shadow": {"variant": "b"}}, "report")):
-        made = {"variants": [{**variants[0], "weight": 1}, variants[1]], "strategy": strategy, "analysis": {}}
-        target.manifests["est"] = manifest(spec=made)
-        found = plan(tandem, "--rps", "10")
-        assert (found["onTimeout"], found["minutes"]) == (on_timeout, None)
-        assert any("half of the requests" in each for each in warnings(found))
+        rollout_spec = {"variants": [{**variants[0], "weight": 1}, variants[1]], "strategy": strategy, "analysis": {}}
+        target.manifests["est"] = manifest(spec=rollout_spec)
+        document = plan(tandem, "--rps", "10")
+        assert (document["onTimeout"], document["minutes"]) == (on_timeout, None)
+        assert any("half of the requests" in warning for warning in warnings(document))
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("rollout_spec", "message"),
     [({"bundle": {"image": "a:v1"}}, "strategy static, which has no runs"), ({"novel": 1}, "does not understand")],
 )
-def test_there_is_nothing_to_plan(tandem: Tandem, target: FakeTarget, made: dict[str, Any], said: str) -> None:
-    target.manifests["est"] = manifest(spec=made)
-    found = tandem("plan", "est")
-    assert (found.exit_code, said in found.stderr, "hint: " in found.stderr) == (1, True, True)
+def test_there_is_nothing_to_plan(
+    tandem: Tandem, target: FakeTarget, rollout_spec: dict[str, Any], message: str
+) -> None:
+    target.manifests["est"] = manifest(spec=rollout_spec)
+    result = tandem("plan", "est")
+    assert (result.exit_code, message in result.stderr, "hint: " in result.stderr) == (1, True, True)
 
 
 def test_a_plan_for_people_fits_100_columns(tandem: Tandem) -> None:
-    found = tandem("plan", "est", "--rps", "100", "--error-rate", "0.01", "--bundle", "a:v3").stdout
-    assert max(map(len, found.splitlines())) <= 100
-    for said in ("canary requests", "to pass", "to fail", "+    image: a:v3", "in time"):
-        assert said in found
+    output = tandem("plan", "est", "--rps", "100", "--error-rate", "0.01", "--bundle", "a:v3").stdout
+    assert max(map(len, output.splitlines())) <= 100
+    for phrase in ("canary requests", "to pass", "to fail", "+    image: a:v3", "in time"):
+        assert phrase in output
 
 
 def test_a_default_that_was_written_down_is_no_other_plan() -> None:
-    said = spec(strategy={"canary": {"steps": [{"weight": 10}], "bake": "".join(("5", "m"))}}, analysis=None)
+    explicit_spec = spec(strategy={"canary": {"steps": [{"weight": 10}], "bake": "".join(("5", "m"))}}, analysis=None)
     left_out = spec(strategy={"canary": {"steps": [{"weight": 10, "minDuration": "".join(("1", "m"))}]}}, analysis=None)
-    plans = {plan_hash(parse(manifest(spec=each)).spec, CANARY) for each in (said, left_out)}
+    plans = {plan_hash(parse(manifest(spec=rollout_spec)).spec, CANARY) for rollout_spec in (explicit_spec, left_out)}
     assert len(plans) == 1
-    other = spec(strategy={"canary": {"steps": [{"weight": 10}], "bake": "6m"}}, analysis=None)
-    assert plan_hash(parse(manifest(spec=other)).spec, CANARY) not in plans
+    longer_bake = spec(strategy={"canary": {"steps": [{"weight": 10}], "bake": "6m"}}, analysis=None)
+    assert plan_hash(parse(manifest(spec=longer_bake)).spec, CANARY) not in plans
 
 
 def test_a_version_that_was_tried_does_not_begin_by_itself(tandem: Tandem, target: FakeTarget) -> None:
@@ -268,7 +272,7 @@ def test_the_distance_to_expect_is_that_of_the_training_predictions(tandem: Tand
     assert far["distance"] == pytest.approx(0.2835, abs=1e-3)
     assert (near["toPass"], near["toFail"], far["toPass"]) == (1000, None, None)
     assert far["toFail"] >= 1000
-    (warning,) = (each for each in warnings(plan(tandem, "--version", "v3")) if each.startswith("drift"))
+    (warning,) = (message for message in warnings(plan(tandem, "--version", "v3")) if message.startswith("drift"))
     assert "the limit is 0.1" in warning
     assert "expected" in tandem("plan", "est", "--version", "v2").stdout
 
@@ -281,6 +285,6 @@ def test_no_distance_is_expected_of_what_is_not_comparable(tandem: Tandem, targe
 
 
 def test_one_bundle_has_no_distance(tandem: Tandem, tmp_path: Path) -> None:
-    found = tandem("plan", "est", "--from-bundle", str(tmp_path))
-    assert found.exit_code == 2
-    assert "both bundles are required" in " ".join(found.stderr.replace("│", " ").split())
+    result = tandem("plan", "est", "--from-bundle", str(tmp_path))
+    assert result.exit_code == 2
+    assert "both bundles are required" in " ".join(result.stderr.replace("│", " ").split())

@@ -33,36 +33,36 @@ def row(output: str, name: str) -> str:
 
 
 def test_where_a_run_stands(tandem: Tandem) -> None:
-    found = tandem("status", "est")
-    assert found.exit_code == 0
-    for said in (
+    result = tandem("status", "est")
+    assert result.exit_code == 0
+    for phrase in (
         "models/est",
         "v1 -> v2",
         "Analyzing, step 1 of 2, 2m ago",
         "set to 10 % of the requests, measured 9.8 %",
         "2027-01-15T08:51:00Z, in 51m",
     ):
-        assert said in found.stdout
+        assert phrase in result.stdout
 
 
 def test_what_each_metric_says(tandem: Tandem, target: FakeTarget) -> None:
     target.records["est", 1] = record(target.manifests["est"], ticks=10, bad=1.5)
     errors = row(tandem("status", "est").stdout, "errors")
-    for said in ("0.500% (18k)", "0.750% (2000)", "1.50 (", "x2", "inconclusive"):
-        assert said in errors
+    for phrase in ("0.500% (18k)", "0.750% (2000)", "1.50 (", "x2", "inconclusive"):
+        assert phrase in errors
     assert int(errors.split()[-1].replace("k", "000").split(".")[0]) > 1000
 
 
 def test_metrics_that_only_report_are_marked(tandem: Tandem) -> None:
-    found = tandem("status", "est").stdout
-    assert "degraded*" in found
-    assert "* only reported" in found
+    output = tandem("status", "est").stdout
+    assert "degraded*" in output
+    assert "* only reported" in output
 
 
 def test_all_numbers_are_written_out_where_there_is_room(tandem: Tandem) -> None:
-    found = tandem("status", "est", "-o", "wide").stdout
-    assert "0.500% (72,000)" in found
-    assert "v1 (est-main-1111) -> v2 (est-main-2222)" in found
+    output = tandem("status", "est", "-o", "wide").stdout
+    assert "0.500% (72,000)" in output
+    assert "v1 (est-main-1111) -> v2 (est-main-2222)" in output
 
 
 def test_without_evidence_the_status_speaks(tandem: Tandem, target: FakeTarget) -> None:
@@ -81,16 +81,16 @@ def test_evidence_for_other_margins_is_not_judged_by_the_present_ones(tandem: Ta
 
 def test_a_rollout_of_a_newer_version_is_shown_all_the_same(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"]["spec"]["novel"] = {}
-    found = tandem("status", "est")
-    assert (found.exit_code, "novel" in found.stdout, "Analyzing" in found.stdout) == (0, True, True)
+    result = tandem("status", "est")
+    assert (result.exit_code, "novel" in result.stdout, "Analyzing" in result.stdout) == (0, True, True)
 
 
 def test_a_status_that_makes_no_sense(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"]["status"]["run"]["weight"] = "much"
-    found = tandem("status", "est")
-    assert found.exit_code == 1
-    assert found.stderr.startswith("error: the status of est is not valid")
-    assert "hint: " in found.stderr
+    result = tandem("status", "est")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: the status of est is not valid")
+    assert "hint: " in result.stderr
 
 
 def test_an_old_status_is_told(tandem: Tandem, target: FakeTarget) -> None:
@@ -100,17 +100,17 @@ def test_an_old_status_is_told(tandem: Tandem, target: FakeTarget) -> None:
 
 def test_before_the_first_run(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(status={"reason": "PodsNotReady", "message": "waiting for a ready transformer"})
-    found = tandem("status", "est")
-    assert (found.exit_code, "none yet" in found.stdout) == (0, True)
-    assert "waiting for a ready transformer" in found.stdout
+    result = tandem("status", "est")
+    assert (result.exit_code, "none yet" in result.stdout) == (0, True)
+    assert "waiting for a ready transformer" in result.stdout
 
 
 def test_control_characters_do_not_reach_the_terminal(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"]["status"]["run"]["message"] = "\x1b]0;owned\x07\x1b[2Jgone"
     for output in ("table", "wide"):
-        found = tandem("status", "est", "-o", output).stdout
-        assert "\x1b" not in found
-        assert "gone" in found
+        text = tandem("status", "est", "-o", output).stdout
+        assert "\x1b" not in text
+        assert "gone" in text
 
 
 def test_markup_is_text(tandem: Tandem, target: FakeTarget) -> None:
@@ -137,29 +137,31 @@ STATUS_KEYS = {
 
 
 def test_the_document(tandem: Tandem) -> None:
-    found = json.loads(tandem("status", "est", "-o", "json").stdout)
-    assert found.keys() == STATUS_KEYS
-    assert (found["apiVersion"], found["kind"]) == ("cli.tandem-serving.io/v1", "RolloutStatus")
-    assert (found["run"]["state"], found["run"]["step"], found["run"]["weight"]) == ("Analyzing", 1, 10)
-    assert found["run"]["canary"] == {"service": "est-main-2222", "version": "v2"}
-    errors = found["metrics"][0]
+    document = json.loads(tandem("status", "est", "-o", "json").stdout)
+    assert document.keys() == STATUS_KEYS
+    assert (document["apiVersion"], document["kind"]) == ("cli.tandem-serving.io/v1", "RolloutStatus")
+    assert (document["run"]["state"], document["run"]["step"], document["run"]["weight"]) == ("Analyzing", 1, 10)
+    assert document["run"]["canary"] == {"service": "est-main-2222", "version": "v2"}
+    errors = document["metrics"][0]
     assert (errors["name"], errors["verdict"], errors["canaryRequests"]) == ("errors", "pass", 8000)
     assert errors["ratioLow"] < errors["ratio"] < errors["ratioHigh"]
-    assert yaml.safe_load(tandem("status", "est", "-o", "yaml").stdout) == found
+    assert yaml.safe_load(tandem("status", "est", "-o", "yaml").stdout) == document
 
 
 def test_what_is_not_known_is_null(tandem: Tandem, target: FakeTarget) -> None:
     target.records["est", 1] = Record(run=1, plan="p")
-    found = json.loads(tandem("status", "est", "-o", "json").stdout)
-    assert {each["verdict"] for each in found["metrics"]} == {"no-data"}
-    assert found["metrics"][0]["ratio"] is found["metrics"][0]["canary"] is found["metrics"][0]["needed"] is None
+    document = json.loads(tandem("status", "est", "-o", "json").stdout)
+    assert {metric["verdict"] for metric in document["metrics"]} == {"no-data"}
+    assert (
+        document["metrics"][0]["ratio"] is document["metrics"][0]["canary"] is document["metrics"][0]["needed"] is None
+    )
 
 
 def test_all_rollouts(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["other"] = manifest(metadata={"name": "other", "namespace": "models"})
-    found = tandem("status")
-    assert row(found.stdout, "est").split()[1:6] == ["1", "Analyzing", "1/2", "10%", "9.8%"]
-    assert "other" in found.stdout
+    result = tandem("status")
+    assert row(result.stdout, "est").split()[1:6] == ["1", "Analyzing", "1/2", "10%", "9.8%"]
+    assert "other" in result.stdout
     listed = json.loads(tandem("status", "-o", "json").stdout)
     assert (listed["kind"], len(listed["items"])) == ("RolloutStatusList", 2)
     assert listed["items"][0].keys() == STATUS_KEYS
@@ -200,8 +202,8 @@ def test_the_exit_code_tells_the_state_when_asked_to(tandem: Tandem, target: Fak
 
 
 def test_a_rollout_that_is_not_there(tandem: Tandem) -> None:
-    found = tandem("status", "nobody")
-    assert (found.exit_code, found.stderr) == (1, "error: there is no nobody\nhint: look elsewhere\n")
+    result = tandem("status", "nobody")
+    assert (result.exit_code, result.stderr) == (1, "error: there is no nobody\nhint: look elsewhere\n")
 
 
 @pytest.mark.parametrize(
@@ -261,9 +263,9 @@ def test_waiting_for_a_state(
     tandem: Tandem, target: FakeTarget, clock: Clock, goal: str, becomes: str, code: int
 ) -> None:
     later(target, clock, state=becomes)
-    found = tandem("status", "est", "--wait-for", goal, "--timeout", "1m")
-    assert found.exit_code == code
-    assert becomes in found.stdout
+    result = tandem("status", "est", "--wait-for", goal, "--timeout", "1m")
+    assert result.exit_code == code
+    assert becomes in result.stdout
     assert clock.now <= NOW + 60
 
 
@@ -291,7 +293,7 @@ def test_who_started_a_run_and_why(tandem: Tandem, target: FakeTarget) -> None:
     assert tandem("history", "est", "-o", "wide").stdout.count("started by bob: new features") == 2
     run = json.loads(tandem("status", "est", "-o", "json").stdout)["run"]
     runs = json.loads(tandem("history", "est", "-o", "json").stdout)["runs"]
-    assert {(each["startedBy"], each["startComment"]) for each in (run, *runs)} == {("bob", "new features")}
+    assert {(entry["startedBy"], entry["startComment"]) for entry in (run, *runs)} == {("bob", "new features")}
     for number in ("1", "2"):
         report = tandem("report", "est", number).stdout
         assert "| started by | bob |" in report and "| why it was started | new features |" in report
@@ -315,9 +317,9 @@ def test_history(tandem: Tandem, target: FakeTarget) -> None:
     assert lines[1].split()[:4] == ["2", "Analyzing", "v1", "v2"]
     assert lines[2].split()[:4] == ["1", "Aborted", "v1", "v1.5"]
     assert "5m" in lines[2] and "aborted by ann: it is slow" in lines[2]
-    found = json.loads(tandem("history", "est", "-o", "json").stdout)
-    assert found["kind"] == "RolloutHistory"
-    assert [(each["number"], each["ended"], each["seconds"]) for each in found["runs"]] == [
+    document = json.loads(tandem("history", "est", "-o", "json").stdout)
+    assert document["kind"] == "RolloutHistory"
+    assert [(run["number"], run["ended"], run["seconds"]) for run in document["runs"]] == [
         (2, None, None),
         (1, "2027-01-15T06:05:00Z", 300),
     ]
@@ -352,12 +354,12 @@ rows = st.builds(
 
 @given(st.lists(rows, max_size=6), st.text(max_size=300))
 def test_a_status_fits_100_columns(forms: list[MetricEntry], words: str) -> None:
-    made = build_status(read_snapshot(manifest(run={"message": words, "by": words})), None)
-    shown = render_text(render_status(_with(made, forms), now=NOW))
+    status = build_status(read_snapshot(manifest(run={"message": words, "by": words})), None)
+    shown = render_text(render_status(_with(status, forms), now=NOW))
     assert max(map(len, shown.splitlines())) <= 100
     for form in forms:
         assert form.verdict[:8] in shown
 
 
-def _with(made: Any, forms: list[MetricEntry]) -> Any:
-    return msgspec.structs.replace(made, metrics=forms)
+def _with(status: Any, forms: list[MetricEntry]) -> Any:
+    return msgspec.structs.replace(status, metrics=forms)

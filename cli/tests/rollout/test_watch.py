@@ -28,14 +28,14 @@ def later(target: FakeTarget, clock: Clock, seconds: float, **run: Any) -> None:
 def test_each_change_is_a_line(tandem: Tandem, target: FakeTarget, clock: Clock) -> None:
     later(target, clock, 20, state="Scaling", step=1)
     later(target, clock, 40, state="Promoted", step=2, weight=100, message="passed by errors")
-    found = tandem("watch", "est")
-    assert found.exit_code == 0
-    assert [line.partition(";")[0] for line in found.stdout.splitlines()] == [
+    result = tandem("watch", "est")
+    assert result.exit_code == 0
+    assert [line.partition(";")[0] for line in result.stdout.splitlines()] == [
         "est run 1: Analyzing, step 1 of 2, weight 10 %",
         "est run 1: Scaling, step 2 of 2, weight 10 %",
         "est run 1: Promoted, weight 100 % (passed by errors)",
     ]
-    assert "errors pass, latency pass" in found.stdout
+    assert "errors pass, latency pass" in result.stdout
 
 
 @pytest.mark.parametrize(("state", "code"), [("Promoted", 0), ("Completed", 0), ("Aborted", 3)])

@@ -65,7 +65,7 @@ def manifest(*, run: dict[str, Any] | None = None, status: dict[str, Any] | None
             "weight": 90,
         },
     ]
-    made: Manifest = {
+    resource: Manifest = {
         "apiVersion": "tandem-serving.io/v1alpha1",
         "kind": "InferenceRollout",
         "metadata": {"name": "est", "namespace": "models", "generation": 3},
@@ -73,17 +73,17 @@ def manifest(*, run: dict[str, Any] | None = None, status: dict[str, Any] | None
         "status": {"observedGeneration": 3, "weights": "90/10", "variants": variants, **(status or {})},
     } | more
     if run is not None:
-        made["status"]["run"] = running(made, **run)
-    return made
+        resource["status"]["run"] = running(resource, **run)
+    return resource
 
 
-def running(made: Manifest, **more: Any) -> dict[str, Any]:
+def running(resource: Manifest, **more: Any) -> dict[str, Any]:
     return {
         "number": 1,
         "state": "Analyzing",
         "stable": STABLE,
         "canary": CANARY,
-        "plan": plan_hash(parse(made).spec, CANARY),
+        "plan": plan_hash(parse(resource).spec, CANARY),
         "started": "2027-01-15T07:50:00Z",
         "since": "2027-01-15T07:58:00Z",
         "step": 0,
@@ -106,7 +106,7 @@ Share = Callable[[int], float]
 
 
 def record(
-    made: Manifest,
+    resource: Manifest,
     *,
     ticks: int = 40,
     bad: float = 1.0,
@@ -118,7 +118,7 @@ def record(
     """Evidence of so many ticks.
 
     Args:
-        made: The rollout.
+        resource: The rollout.
         ticks: Ticks that are counted.
         bad: How many times stable's rate of errors the canary's is.
         weight: The canary's percentage.
@@ -126,26 +126,28 @@ def record(
         number: Number of the run.
         every: Seconds between ticks.
     """
-    rollout = parse(made)
+    rollout = parse(resource)
     assert rollout.spec.analysis is not None
     metrics = rollout.spec.analysis.all_metrics
     limited = {
-        each.full_name: MetricEvidence(limit=Limit(0.25, 0.315, 0.05, 1e5) if each.type == "latency" else None)
-        for each in metrics
+        metric.full_name: MetricEvidence(limit=Limit(0.25, 0.315, 0.05, 1e5) if metric.type == "latency" else None)
+        for metric in metrics
     }
-    found = Record(run=number, plan=plan_hash(rollout.spec, CANARY), prepared=True, metrics=limited)
+    evidence = Record(run=number, plan=plan_hash(rollout.spec, CANARY), prepared=True, metrics=limited)
     began = NOW - every * ticks
-    found = add_note(found, Note(began, "Preparing", 0))
-    found = add_note(found, Note(began, "Analyzing", weight))
+    evidence = add_note(evidence, Note(began, "Preparing", 0))
+    evidence = add_note(evidence, Note(began, "Analyzing", weight))
     canary, stable = requests * weight // 100, requests * (100 - weight) // 100
     windows: dict[str, CountWindow] = {}
     for tick in range(ticks + 1):
         now = began + tick * every
         readings = _readings(metrics, tick, canary, stable, bad)
-        windows = {name: extend_window(windows.get(name, CountWindow()), each, now) for name, each in readings.items()}
+        windows = {
+            name: extend_window(windows.get(name, CountWindow()), reading, now) for name, reading in readings.items()
+        }
         if tick:
-            found, windows = gather(metrics, found, windows, now=now, weight=weight)
-    return found
+            evidence, windows = gather(metrics, evidence, windows, now=now, weight=weight)
+    return evidence
 
 
 def _readings(metrics: Iterable[Any], tick: int, canary: int, stable: int, bad: float) -> dict[str, Reading]:
@@ -158,13 +160,13 @@ def _readings(metrics: Iterable[Any], tick: int, canary: int, stable: int, bad: 
         fast, soon = requests * 0.5, requests * 0.95
         return {"pod": {"": {0.1: fast, 0.25: soon, 0.315: soon, float("inf"): requests}}}
 
-    made: dict[str, Reading] = {}
+    readings: dict[str, Reading] = {}
     for metric in metrics:
         if metric.type in ("latency", "drift"):
-            made[metric.full_name] = HistogramReading(binned(stable), binned(canary))
+            readings[metric.full_name] = HistogramReading(binned(stable), binned(canary))
         else:
-            made[metric.full_name] = CounterReading(counted(stable, 0.005), counted(canary, 0.005 * bad))
-    return made
+            readings[metric.full_name] = CounterReading(counted(stable, 0.005), counted(canary, 0.005 * bad))
+    return readings
 
 
 # targets
@@ -176,7 +178,7 @@ class FakeTarget:
 
     manifests: dict[str, Manifest] = field(default_factory=dict)
     records: dict[tuple[str, int], Record] = field(default_factory=dict)
-    hears: Callable[[Manifest, Command], None] = lambda made, command: None
+    hears: Callable[[Manifest, Command], None] = lambda resource, command: None
     asked: list[Command] = field(default_factory=list)
     bundles: list[str] = field(default_factory=list)
     trained: dict[str, TrainingPredictions] = field(default_factory=dict)
@@ -248,14 +250,14 @@ class Clock:
         self.now = NOW
         self.due: list[tuple[float, Callable[[], None]]] = []
 
-    def after(self, seconds: float, what: Callable[[], None]) -> None:
-        self.due.append((self.now + seconds, what))
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        self.due.append((self.now + seconds, action))
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
-        for each in [each for each in self.due if each[0] <= self.now]:
-            self.due.remove(each)
-            each[1]()
+        for event in [entry for entry in self.due if entry[0] <= self.now]:
+            self.due.remove(event)
+            event[1]()
 
     def setting(self, target: FakeTarget) -> CommandContext:
         return CommandContext(

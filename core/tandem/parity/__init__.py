@@ -9,13 +9,13 @@ comparing.py    the difference of the two
 
 from tandem.parity.comparing import Difference, Parity, compare
 from tandem.parity.reference import Reference
-from tandem.parity.results import RecordingPipeline, Results, read_answers, read_degraded
+from tandem.parity.results import RecordedRun, Results, read_answers, read_degraded
 from tandem.parity.samples import Sample, golden_samples, random_sample, split_rows
 
 __all__ = [
     "Difference",
     "Parity",
-    "RecordingPipeline",
+    "RecordedRun",
     "Reference",
     "Results",
     "Sample",

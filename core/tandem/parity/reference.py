@@ -8,7 +8,7 @@ from tandem.answer_parts import Answers, Rows
 from tandem.embedded import EmbeddedModel
 from tandem.errors import RequestError
 from tandem.inputs import Inputs
-from tandem.parity.results import RecordingPipeline, Results, by_simpler_model
+from tandem.parity.results import RecordedRun, Results, by_simpler_model
 
 
 class Reference:
@@ -20,8 +20,7 @@ class Reference:
 
     def __init__(self, model: EmbeddedModel) -> None:
         self._model = model
-        self._recording = RecordingPipeline(model.bundle)
-        model.pipeline = self._recording
+        model.run = self._recording = RecordedRun(model.run)
 
     def compute(self, inputs: Inputs) -> Results:
         """Results of inputs whose features are looked up already.

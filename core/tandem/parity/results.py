@@ -10,31 +10,33 @@ import msgspec
 import numpy as np
 
 from tandem.answer_parts import Rows
-from tandem.bundle import Bundle
 from tandem.contract import Contract
 from tandem.dtypes import Column, Columns, numpy_dtype, parse_timestamp
 from tandem.inputs import Degradation, Inputs, Tensors
-from tandem.pipeline import Pipeline
+from tandem.replay import Run
 
 Degraded = Mapping[int, Mapping[str, Degradation]]
 """For rows with stored values that were not used: why, and what stands for them, by view."""
 
 
-class RecordingPipeline(Pipeline):
-    """A pipeline that keeps the tensors that it makes, for modes that do not tell what the model was given."""
+class RecordedRun:
+    """A graph that keeps the tensors that it is given, for modes that do not tell them.
 
-    def __init__(self, bundle: Bundle) -> None:
-        super().__init__(bundle.model, bundle.signature, bundle.manifest.state)
+    Args:
+        run: The graph.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
         self._calls: list[Tensors] = []
 
-    def tensors(self, columns: Columns) -> Tensors:
-        """The input tensors; see :meth:`Pipeline.tensors`."""
-        tensors = super().tensors(columns)
+    def __call__(self, tensors: Tensors) -> Tensors:
+        """Output tensors for input tensors; raises what the graph does."""
         self._calls.append(tensors)
-        return tensors
+        return self._run(tensors)
 
     def take(self, rows: int) -> Tensors | None:
-        """The tensors since the last time, if they were made at once for so many rows; None otherwise."""
+        """The tensors since the last time, if they were given at once for so many rows; None otherwise."""
         calls, self._calls = self._calls, []
         if len(calls) != 1 or len(next(iter(calls[0].values()))) != rows:
             return None

@@ -75,17 +75,23 @@ def open_store(url: str, views: Iterable[FeatureView] = ()) -> OnlineStore:
     Args:
         url: ``redis://…``, ``rediss://…`` or ``unix://…`` for the Redis protocol, ``redis+sentinel://…`` and
             ``redis+cluster://…`` for several servers (see :mod:`tandem.stores.redis_url`); ``memory://`` for this
-            process alone; ``feast://PATH`` for the online store of a Feast repository, which is only read.
-        views: The feature views of the model; a Feast repository is asked for these.
+            process alone; ``snapshot://PATH`` for a snapshot and ``feast://PATH`` for the online store of a Feast
+            repository, which are only read.
+        views: The feature views of the model; a Feast repository is asked for these, and a snapshot must have them.
 
     Raises:
-        StoreError: if there is no store for such a URL, or the one that there is lacks a library.
+        StoreError: if there is no store for such a URL, or the one that there is lacks a library; SnapshotError if a
+            snapshot cannot be read or lacks a view.
     """
     scheme, separator, _ = url.partition("://")
     if separator and scheme == "memory":
         from tandem.stores.memory import MemoryStore
 
         return MemoryStore()
+    if separator and scheme == "snapshot":
+        from tandem.stores.snapshot import SnapshotStore
+
+        return SnapshotStore(url.partition("://")[2], views)
     if separator and scheme in REDIS_SCHEMES:
         try:
             from tandem.stores.redis import RedisStore
@@ -101,5 +107,5 @@ def open_store(url: str, views: Iterable[FeatureView] = ()) -> OnlineStore:
         return FeastStore(url.partition("://")[2], views)
     raise StoreError(
         "the URL of an online store begins with redis://, rediss://, unix://, redis+sentinel://, redis+cluster://, "
-        "feast:// or memory://"
+        "snapshot://, feast:// or memory://"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tandem.stores import is_newer
 
@@ -24,6 +24,11 @@ class MemoryStore:
         """Rows of the given keys, without a coroutine."""
         self._expire(keys)
         return [self._rows.get(key) for key in keys]
+
+    def scan_now(self, prefix: bytes) -> Iterator[list[tuple[bytes, bytes]]]:
+        """Keys and rows whose keys begin with a prefix, in one batch."""
+        self._expire(list(self._rows))
+        yield [(key, row) for key, row in self._rows.items() if key.startswith(prefix)]
 
     async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Rows of the given keys, None where there is none."""

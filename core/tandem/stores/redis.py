@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import NoPermissionError
 
 from tandem.errors import StoreError
-from tandem.stores.redis_commands import Row, put, put_newer
+from tandem.stores.redis_commands import Row, put, put_newer, scan
 from tandem.stores.redis_connections import Connections, pack, refusals
 from tandem.stores.redis_url import read_url
 
@@ -148,3 +148,14 @@ class RedisStore:
         """
         with refusals(self._place):
             return self._now.mget(keys) if keys else []  # type: ignore[return-value]
+
+    def scan_now(self, prefix: bytes) -> Iterator[list[Row]]:
+        """Keys and rows whose keys begin with a prefix, in batches, without an event loop; a row may come twice.
+
+        The commands are ``SCAN`` and ``MGET``. What is written meanwhile may be among them or not.
+
+        Raises:
+            StoreError: as :meth:`get_now`.
+        """
+        with refusals(self._place):
+            yield from scan(self._now, self._now.mget, prefix)

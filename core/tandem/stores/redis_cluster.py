@@ -10,7 +10,7 @@ import asyncio
 import random
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, ClusterError, MovedError, NoScriptError, RedisError
 
 from tandem.errors import StoreError
-from tandem.stores.redis_commands import Row, put, put_newer
+from tandem.stores.redis_commands import Row, put, put_newer, scan
 from tandem.stores.redis_connections import Connections, pack, refusals
 from tandem.stores.redis_url import read_url
 
@@ -132,9 +132,24 @@ class RedisClusterStore:
         if not keys:
             return []
         with refusals(self._place):
-            with self._now_lock:
-                self._now = self._now or self._address.blocking_client(self._timeout)
-            return self._now.mget_nonatomic(keys)  # type: ignore[union-attr]
+            return self._client_now().mget_nonatomic(keys)  # type: ignore[union-attr]
+
+    def scan_now(self, prefix: bytes) -> Iterator[list[Row]]:
+        """Keys and rows whose keys begin with a prefix, in batches, without an event loop; a row may come twice.
+
+        The commands are ``SCAN``, on all primaries, and ``MGET``. What is written meanwhile may be among them or not.
+
+        Raises:
+            StoreError: as :meth:`get_now`.
+        """
+        with refusals(self._place):
+            client = self._client_now()
+            yield from scan(client, client.mget_nonatomic, prefix)  # type: ignore[union-attr]
+
+    def _client_now(self) -> redis.Redis | redis.RedisCluster:
+        with self._now_lock:
+            self._now = self._now or self._address.blocking_client(self._timeout)
+            return self._now
 
     async def _run(self, keys: Sequence[bytes], commands: Sequence[bytes]) -> list[Any]:
         """The reply to each command, or its error, from the node that has the slot of its key."""

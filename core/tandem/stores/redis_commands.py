@@ -1,4 +1,4 @@
-"""The commands that write rows to a server of the Redis protocol, packed.
+"""The commands that write rows to a server of the Redis protocol, packed, and those that list them.
 
 Comparing event times and writing is one script, so that it is one step for the server.
 """
@@ -6,8 +6,12 @@ Comparing event times and writing is one script, so that it is one step for the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Final
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
+
+import redis
 
 from tandem.stores.redis_connections import pack
 
@@ -45,6 +49,9 @@ return newer
 """For KEYS and as many rows in ARGV: write the rows of which there is no newer one, and return the places of the rest,
 from 1. A further argument is the time to live in milliseconds."""
 
+KEYS_PER_SCAN: Final = 1_000
+"""Keys that are listed, and read, at once."""
+
 _SHA1: Final = hashlib.sha1(PUT_NEWER, usedforsecurity=False).hexdigest().encode()
 
 
@@ -72,6 +79,26 @@ def put(rows: Sequence[Row], ttl_s: float | None, *, only_new: bool = False) -> 
     new = (b"NX",) if only_new else ()
     options = new if ttl_s is None else (*new, b"PX", b"%d" % _milliseconds(ttl_s))
     return [pack(b"SET", key, row, *options) for key, row in rows]
+
+
+def scan(
+    client: redis.Redis | redis.RedisCluster, read: Callable[[Sequence[bytes]], Any], prefix: bytes
+) -> Iterator[list[Row]]:
+    """Rows whose keys begin with a prefix, in batches; a row may come twice, and one that is gone meanwhile does not.
+
+    Args:
+        client: redis-py's client without asyncio.
+        read: Reads the values of some keys, None for none.
+        prefix: What the keys begin with.
+
+    Raises:
+        RedisError: if the server cannot be reached or refuses.
+    """
+    # these characters have a meaning in patterns
+    pattern = re.sub(rb"([*?\[\]\\^-])", rb"\\\1", prefix) + b"*"
+    keys = iter(client.scan_iter(match=pattern, count=KEYS_PER_SCAN))
+    while batch := list(islice(keys, KEYS_PER_SCAN)):
+        yield [(key, row) for key, row in zip(batch, read(batch), strict=True) if row is not None]
 
 
 def _milliseconds(seconds: float) -> int:

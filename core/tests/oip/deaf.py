@@ -11,7 +11,7 @@ from typing import Any
 
 from tandem.oip import serving
 
-package, which = sys.argv.pop(1), int(sys.argv.pop(1))
+package, port = sys.argv.pop(1), int(sys.argv.pop(1))
 listeners: list[socket.socket] = []
 listen = serving.listen
 
@@ -23,5 +23,5 @@ def keep(*arguments: Any, **options: Any) -> socket.socket:
 
 
 serving.listen = keep
-signal.signal(signal.SIGUSR1, lambda *_: listeners[which].shutdown(socket.SHUT_RDWR))
+signal.signal(signal.SIGUSR1, lambda *_: listeners[port].shutdown(socket.SHUT_RDWR))
 sys.exit(import_module(f"{package}.__main__").main(sys.argv[1:]))

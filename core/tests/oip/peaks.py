@@ -43,9 +43,9 @@ def _texts(count: int, text: bytes) -> Tensor:
 
 
 def _raw(*tensors: Tensor, outputs: int = 0, parameters: int = 0) -> bytes:
-    wanted = [RequestedOutput(f"o{number}", {"p": "v"}) for number in range(outputs)]
+    requested_outputs = [RequestedOutput(f"o{number}", {"p": "v"}) for number in range(outputs)]
     named: dict[str, Any] = {f"p{number}": "value" for number in range(parameters)}
-    return protobuf.encode_request(InferRequest("m", tensors, outputs=wanted, parameters=named))
+    return protobuf.encode_request(InferRequest("m", tensors, outputs=requested_outputs, parameters=named))
 
 
 def _typed(datatype: str, shape: tuple[int, ...], contents: bytes) -> bytes:
@@ -185,15 +185,15 @@ def cases() -> dict[str, Case]:
 
 def _warm_up() -> None:
     """Load the code that decodes, so that its pages are not taken for those of a message."""
-    ones = Tensor.of("x", np.ones(300))
+    floats = Tensor.of("x", np.ones(300))
     words = Tensor("w", "BYTES", (300,), _texts(300, b"").data)
-    request = InferRequest("m", [ones, words], outputs=[RequestedOutput("y")], parameters={"p": 1})
+    request = InferRequest("m", [floats, words], outputs=[RequestedOutput("y")], parameters={"p": 1})
     for _ in range(2):
         protobuf.decode_request(protobuf.encode_request(request))
         protobuf.decode_request(_typed("INT64", (300,), _field(3, b"\1" * 300)))
         protobuf.decode_request(_typed("INT8", (300,), _field(2, b"\1" * 300)))
         protobuf.decode_request(_typed("BYTES", (300,), _field(8, b"ab") * 300))
-        protobuf.decode_response(protobuf.encode_response(InferResponse("m", [ones, words])))
+        protobuf.decode_response(protobuf.encode_response(InferResponse("m", [floats, words])))
         for form in (True, False):
             body = rest.encode_request(request, binary_data=form)
             rest.decode_request(body.content, body.header_length)

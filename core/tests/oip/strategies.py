@@ -78,14 +78,14 @@ def mutated(draw: st.DrawFn, body: bytes) -> bytes:
     return bytes(changed)
 
 
-def same(left: Tensor, right: Tensor) -> bool:
+def same(actual: Tensor, expected: Tensor) -> bool:
     """Equal to the bit; NaN equals itself."""
-    if (left.name, left.datatype, left.shape) != (right.name, right.datatype, right.shape):
+    if (actual.name, actual.datatype, actual.shape) != (expected.name, expected.datatype, expected.shape):
         return False
-    if left.data.dtype != right.data.dtype or left.data.shape != right.data.shape:
+    if actual.data.dtype != expected.data.dtype or actual.data.shape != expected.data.shape:
         return False
     return (
-        left.data.tolist() == right.data.tolist()
-        if left.datatype == "BYTES"
-        else left.data.tobytes() == right.data.tobytes()
+        actual.data.tolist() == expected.data.tolist()
+        if actual.datatype == "BYTES"
+        else actual.data.tobytes() == expected.data.tobytes()
     )

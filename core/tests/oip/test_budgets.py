@@ -32,15 +32,15 @@ def test_what_an_allowance_owes_is_earned_in_turn() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 40)), max_size=60))
 def test_a_backlog_is_never_larger_than_its_limit(changes: list[tuple[int, int]]) -> None:
-    backlog, held = Backlog(100), dict[int, int]()
+    backlog, sizes = Backlog(100), dict[int, int]()
     for holder, size in changes:
         if size:
-            held[holder] = size
-            backlog.hold(holder, size, lambda holder=holder: held.pop(holder))  # type: ignore[misc]
+            sizes[holder] = size
+            backlog.hold(holder, size, lambda holder=holder: sizes.pop(holder))  # type: ignore[misc]
         else:
-            held.pop(holder, None)
+            sizes.pop(holder, None)
             backlog.release(holder)
-        assert backlog.size == sum(held.values()) <= backlog.limit
+        assert backlog.size == sum(sizes.values()) <= backlog.limit
 
 
 def test_overhead_waits_for_nothing_until_both_its_own_and_the_shared_budget_are_used_up() -> None:

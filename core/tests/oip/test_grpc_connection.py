@@ -59,8 +59,8 @@ async def serving(handler: Handler = echo) -> AsyncIterator[tuple[GrpcServer, st
 async def calling(
     handler: Handler = echo, method: str = METHOD, **options: int
 ) -> AsyncIterator[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]]:
-    given = [("grpc.max_receive_message_length", -1), *((f"grpc.{name}", value) for name, value in options.items())]
-    async with serving(handler) as (_, host), grpc.aio.insecure_channel(host, options=given) as channel:
+    arguments = [("grpc.max_receive_message_length", -1), *((f"grpc.{name}", value) for name, value in options.items())]
+    async with serving(handler) as (_, host), grpc.aio.insecure_channel(host, options=arguments) as channel:
         yield channel.unary_unary(method)
 
 
@@ -335,8 +335,8 @@ async def streaming(**options: int) -> AsyncIterator[Any]:
     listener = socket.create_server(("127.0.0.1", 0))
     await server.start(listener)
     host = f"127.0.0.1:{listener.getsockname()[1]}"
-    given = [(f"grpc.{name}", value) for name, value in options.items()]
-    async with grpc.aio.insecure_channel(host, options=given) as channel:
+    arguments = [(f"grpc.{name}", value) for name, value in options.items()]
+    async with grpc.aio.insecure_channel(host, options=arguments) as channel:
         yield server, channel.stream_stream(METHOD)
     await server.stop(5)
 
@@ -397,15 +397,15 @@ async def test_a_stream_that_waits_ends_with_the_server() -> None:
 
 async def test_a_stream_that_is_given_up_or_late_disturbs_no_other() -> None:
     async with streaming() as (_, method):
-        given_up, other = method(), method()
-        for call in (given_up, other):
+        given_up, other_call = method(), method()
+        for call in (given_up, other_call):
             await call.write(b"a")
             assert await call.read() == b"a"
         given_up.cancel()
         late = method(timeout=0.05)
         assert await late.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        await other.write(b"b")
-        assert [await other.read() for _ in range(3)] == [b"a", b"b", b"b"]
+        await other_call.write(b"b")
+        assert [await other_call.read() for _ in range(3)] == [b"a", b"b", b"b"]
 
 
 async def test_what_a_client_sends_as_the_server_stops_does_not_break_its_connection() -> None:
@@ -434,11 +434,11 @@ async def said(host: str, sent: bytes, until: bytes) -> bytes:
     name, port = host.split(":")
     reader, writer = await asyncio.open_connection(name, int(port))
     writer.write(sent)
-    got = b""
-    while until not in got and (more := await reader.read(4096)):
-        got += more
+    content = b""
+    while until not in content and (more := await reader.read(4096)):
+        content += more
     writer.close()
-    return got
+    return content
 
 
 async def test_padding_priority_continuation_pings_and_unknown_frames_are_understood() -> None:

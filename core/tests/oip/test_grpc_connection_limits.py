@@ -61,13 +61,13 @@ class Wire(asyncio.Transport):
 
     def frames(self) -> list[tuple[int, int, int, bytes]]:
         """Type, flags, stream and payload of each frame since the last time."""
-        taken = []
+        sent_frames = []
         while self.sent:
             length = int.from_bytes(self.sent[:3], "big")
             kind, flags, stream = self.sent[3], self.sent[4], int.from_bytes(self.sent[5:9], "big")
-            taken.append((kind, flags, stream, bytes(self.sent[9 : 9 + length])))
+            sent_frames.append((kind, flags, stream, bytes(self.sent[9 : 9 + length])))
             del self.sent[: 9 + length]
-        return taken
+        return sent_frames
 
 
 class Client:
@@ -151,12 +151,12 @@ def farewells(frames: list[tuple[int, int, int, bytes]]) -> list[int]:
 
 def statuses(frames: list[tuple[int, int, int, bytes]]) -> dict[int, int]:
     """gRPC statuses by stream."""
-    found = {}
+    codes = {}
     for kind, _, number, block in frames:
         _, name, rest = block.partition(b"grpc-status")
         if kind == http2.HEADERS and name:
-            found[number] = int(rest[1 : 1 + rest[0]])
-    return found
+            codes[number] = int(rest[1 : 1 + rest[0]])
+    return codes
 
 
 async def test_calls_that_are_reset_at_once_leave_nothing_and_have_to_wait_when_they_are_too_many() -> None:
@@ -203,11 +203,11 @@ async def test_a_new_connection_brings_no_new_allowance_and_who_asks_for_nothing
         attacker.say(pings)
         answered += sum(kind == http2.PING for kind, *_ in await attacker.heard())
     assert answered < 20 * 250 + 600
-    other = Client(overhead=overhead)
+    other_client = Client(overhead=overhead)
     for n in range(1, 4001, 2):
-        other.say(head(n), data(n), frame(http2.PING, 0, 0, b"12345678"))
-        assert other.wire.reading
-        assert statuses(await other.heard()) == {n: 0}
+        other_client.say(head(n), data(n), frame(http2.PING, 0, 0, b"12345678"))
+        assert other_client.wire.reading
+        assert statuses(await other_client.heard()) == {n: 0}
 
 
 async def test_who_was_answered_may_give_up_all_of_its_calls_at_once() -> None:
@@ -264,12 +264,12 @@ async def test_new_connections_get_no_long_headers_read_beyond_what_all_may_cost
 
 
 async def test_of_many_calls_at_once_a_few_begin_in_each_turn_of_the_event_loop() -> None:
-    client, other = Client(), Client()
+    client, other_client = Client(), Client()
     client.say(*(head(n) + data(n) for n in range(1, 800, 2)))
     assert not client.wire.reading
-    other.say(head(1), data(1))
+    other_client.say(head(1), data(1))
     answered, turns = dict[int, int](), 0
-    while not statuses(other.wire.frames()):
+    while not statuses(other_client.wire.frames()):
         await asyncio.sleep(0)
         turns += 1
     answered |= statuses(client.wire.frames())

@@ -17,23 +17,23 @@ def read(sent: bytes, size: int = 2**20) -> tuple[FrameReader, Frames]:
     """What comes of some bytes that arrive in pieces of a size."""
     reader, frames = FrameReader(), Frames()
     for start in range(0, len(sent), size):
-        reader.feed(sent[start : start + size], lambda *taken: frames.append(taken))
+        reader.feed(sent[start : start + size], lambda *entry: frames.append(entry))
     return reader, frames
 
 
 @given(st.lists(FRAMES, max_size=10), st.binary(max_size=8), st.integers(1, 60))
 def test_frames_come_out_as_they_went_in_whatever_the_pieces(frames: Frames, rest: bytes, size: int) -> None:
-    reader, taken = read(b"".join(frame(*entry) for entry in frames) + rest, size)
-    assert taken == frames
+    reader, output = read(b"".join(frame(*entry) for entry in frames) + rest, size)
+    assert output == frames
     assert (reader.count, reader.within_frame) == (len(frames), bool(rest))
 
 
 def test_a_header_block_in_several_frames_becomes_one() -> None:
     begun = frame(HEADERS, END_STREAM | http2.PADDED | http2.PRIORITY, 3, b"\x02" + b"\0" * 5 + b"ab" + b"\0\0")
-    reader, taken = read(begun + frame(CONTINUATION, 0, 3, b"c"))
-    assert (taken, reader.block is not None) == ([], True)
-    reader.feed(frame(CONTINUATION, END_HEADERS, 3, b"d"), lambda *whole: taken.append(whole))
-    assert taken == [(HEADERS, END_HEADERS | END_STREAM, 3, b"abcd")]
+    reader, frames = read(begun + frame(CONTINUATION, 0, 3, b"c"))
+    assert (frames, reader.block is not None) == ([], True)
+    reader.feed(frame(CONTINUATION, END_HEADERS, 3, b"d"), lambda *whole: frames.append(whole))
+    assert frames == [(HEADERS, END_HEADERS | END_STREAM, 3, b"abcd")]
     assert reader.block is None
 
 
@@ -57,15 +57,15 @@ def test_what_is_no_frame_or_comes_out_of_place_is_refused(sent: bytes, code: in
 
 
 def test_frames_wait_while_the_reader_is_paused() -> None:
-    reader, taken = FrameReader(), Frames()
+    reader, frames = FrameReader(), Frames()
 
     def take(*whole: int | bytes) -> None:
-        taken.append(whole)  # type: ignore[arg-type]
-        reader.paused = len(taken) == 1
+        frames.append(whole)  # type: ignore[arg-type]
+        reader.paused = len(frames) == 1
 
     reader.feed(frame(PING, 0, 0, b"1") + frame(PING, 0, 0, b"2"), take)
     reader.feed(frame(PING, 0, 0, b"3"), take)
-    assert [payload for *_, payload in taken] == [b"1"]
+    assert [payload for *_, payload in frames] == [b"1"]
     reader.paused = False
     reader.feed(b"", take)
-    assert [payload for *_, payload in taken] == [b"1", b"2", b"3"]
+    assert [payload for *_, payload in frames] == [b"1", b"2", b"3"]

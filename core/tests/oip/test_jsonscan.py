@@ -150,8 +150,8 @@ def test_a_long_request(depth: int, datatype: Any) -> None:
         np.testing.assert_array_equal(request.inputs[0].data, tensor.data)
 
 
-def tensor_text(shape: str = "[1]", data: str = "[1]", **other: str) -> str:
-    members = "".join(f',"{name}":{value}' for name, value in other.items())
+def tensor_text(shape: str = "[1]", data: str = "[1]", **extra: str) -> str:
+    members = "".join(f',"{name}":{value}' for name, value in extra.items())
     return f'{{"name":"a","datatype":"FP64","shape":{shape},"data":{data}{members}}}'
 
 

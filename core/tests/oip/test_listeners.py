@@ -54,16 +54,16 @@ async def test_ports_that_answer_are_there() -> None:
         assert rounds == [True] * 5
 
 
-@pytest.mark.parametrize("which", [0, 1])
-async def test_a_port_that_is_lost_is_told_at_once_and_given_up_after_three_rounds(which: int) -> None:
+@pytest.mark.parametrize("index", [0, 1])
+async def test_a_port_that_is_lost_is_told_at_once_and_given_up_after_three_rounds(index: int) -> None:
     async with both() as (rpc, http, listeners):
         rounds: list[bool] = []
 
         async def sleep(_: float) -> None:
             if len(rounds) == 2:
-                await rpc.stop(0) if which == 0 else http.close()
+                await rpc.stop(0) if index == 0 else http.close()
 
-        with pytest.raises(ConnectionError, match=f"port {listeners[which].port} does not answer any more"):
+        with pytest.raises(ConnectionError, match=f"port {listeners[index].port} does not answer any more"):
             await watch(listeners, rounds.append, sleep=sleep)
         assert rounds == [True, True, False, False]
 

@@ -55,7 +55,7 @@ def test_a_long_message_comes_to_the_same_as_a_short_one(request: InferRequest, 
     decoded = protobuf.decode_request(message.SerializeToString())
     assert decoded.outputs == request.outputs
     assert decoded.parameters == request.parameters
-    assert all(same(left, right) for left, right in zip(decoded.inputs, request.inputs, strict=False))
+    assert all(same(actual, expected) for actual, expected in zip(decoded.inputs, request.inputs, strict=False))
     assert decoded.inputs[-1].data.tobytes() == filling
 
 

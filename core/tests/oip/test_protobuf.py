@@ -27,14 +27,14 @@ def test_request_round_trip(request: InferRequest) -> None:
     )
     assert decoded.parameters == request.parameters
     assert decoded.outputs == request.outputs
-    assert all(same(left, right) for left, right in zip(decoded.inputs, request.inputs, strict=True))
+    assert all(same(actual, expected) for actual, expected in zip(decoded.inputs, request.inputs, strict=True))
 
 
 @given(responses())
 def test_response_round_trip(response: InferResponse) -> None:
     decoded = protobuf.decode_response(protobuf.encode_response(response))
     assert (decoded.model_name, decoded.parameters) == (response.model_name, response.parameters)
-    assert all(same(left, right) for left, right in zip(decoded.outputs, response.outputs, strict=True))
+    assert all(same(actual, expected) for actual, expected in zip(decoded.outputs, response.outputs, strict=True))
 
 
 @given(st.data())

@@ -24,7 +24,7 @@ def test_binary_request_round_trip(request: InferRequest) -> None:
         request.model_version,
         request.id,
     )
-    assert all(same(left, right) for left, right in zip(decoded.inputs, request.inputs, strict=True))
+    assert all(same(actual, expected) for actual, expected in zip(decoded.inputs, request.inputs, strict=True))
     assert [output.name for output in decoded.outputs] == [output.name for output in request.outputs]
     decoded.parameters.pop("binary_data_output", None)
     assert decoded.parameters == request.parameters
@@ -36,7 +36,7 @@ def test_json_request_round_trip(request: InferRequest) -> None:
     assert body.header_length is None
     decoded = rest.decode_request(*body)
     assert len(decoded.inputs) == len(request.inputs)
-    assert all(same(left, right) for left, right in zip(decoded.inputs, request.inputs, strict=True))
+    assert all(same(actual, expected) for actual, expected in zip(decoded.inputs, request.inputs, strict=True))
 
 
 @given(responses())
@@ -49,13 +49,13 @@ def test_binary_response_round_trip(response: InferResponse) -> None:
         response.id,
         response.parameters,
     )
-    assert all(same(left, right) for left, right in zip(decoded.outputs, response.outputs, strict=True))
+    assert all(same(actual, expected) for actual, expected in zip(decoded.outputs, response.outputs, strict=True))
 
 
 @given(responses(json=True))
 def test_json_response_round_trip(response: InferResponse) -> None:
     decoded = rest.decode_response(*rest.encode_response(response))
-    assert all(same(left, right) for left, right in zip(decoded.outputs, response.outputs, strict=True))
+    assert all(same(actual, expected) for actual, expected in zip(decoded.outputs, response.outputs, strict=True))
 
 
 @given(st.data(), st.booleans())

@@ -132,10 +132,10 @@ async def test_what_cannot_start_ends_it(settings: ServerSettings, monkeypatch: 
     assert lifecycle.steps == ["start", "drain", "close"]
 
 
-@pytest.mark.parametrize("which", ["http_port", "grpc_port"])
-async def test_a_taken_port_ends_it_before_anything_starts(settings: ServerSettings, which: str) -> None:
+@pytest.mark.parametrize("setting", ["http_port", "grpc_port"])
+async def test_a_taken_port_ends_it_before_anything_starts(settings: ServerSettings, setting: str) -> None:
     lifecycle = Recorded()
-    port = getattr(settings, which)
+    port = getattr(settings, setting)
     refused = pytest.raises(OSError, match=f"^cannot listen at 127.0.0.1:{port}: Address already in use")
     with socket.create_server(("127.0.0.1", port)), refused:
         await serve(settings, front_ends(settings), lifecycle)

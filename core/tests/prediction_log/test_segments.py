@@ -85,7 +85,7 @@ def test_a_file_that_ends_anywhere_has_the_blocks_before(data: st.DataObject, tm
     assert before == [1, 2, 3, 4][: len(before)]
     recovered = recover(directory)
     assert not path.exists()
-    assert [numbers(found) for found in recovered] == ([before] if before else [])
+    assert [numbers(recovered_path) for recovered_path in recovered] == ([before] if before else [])
 
 
 @settings(max_examples=60, deadline=None)

@@ -67,8 +67,8 @@ async def test_a_call_cancelled_while_it_waits_for_a_connection_takes_none(
 async def test_calls_share_connections_without_mixing_answers(valkey: ValkeyServer) -> None:
     store = RedisStore(valkey.connection_url, connections=3)
     await store.put((b"many:%d" % index, b"%d" % index) for index in range(200))
-    found = await asyncio.gather(*(store.get([b"many:%d" % index]) for index in range(200)))
-    assert found == [[b"%d" % index] for index in range(200)]
+    answers = await asyncio.gather(*(store.get([b"many:%d" % index]) for index in range(200)))
+    assert answers == [[b"%d" % index] for index in range(200)]
     await store.close()
 
 
@@ -90,9 +90,9 @@ async def test_a_connection_of_which_nobody_knows_yet_that_the_server_closed_it_
 
 
 async def test_nobody_listens() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        url = f"redis://user:hunter2@127.0.0.1:{taken.getsockname()[1]}"
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        url = f"redis://user:hunter2@127.0.0.1:{listener.getsockname()[1]}"
         store = RedisStore(url)
         with pytest.raises(StoreError, match=r"online store 127\.0\.0\.1:\d+: ") as caught:
             await store.get([b"a"])

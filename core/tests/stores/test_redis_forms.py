@@ -60,8 +60,8 @@ async def test_rows_of_a_batch_are_on_all_nodes(store: RedisClusterStore, cluste
 
 
 async def test_a_key_follows_its_slot_to_another_node(store: RedisClusterStore, cluster: list[Server]) -> None:
-    key, other = b"wander:{1}:a", b"wander:{1}:b"
-    await store.put([(key, row(1)), (other, row(1))])
+    key, other_key = b"wander:{1}:a", b"wander:{1}:b"
+    await store.put([(key, row(1)), (other_key, row(1))])
     source = owner(cluster, key)
     target = next(node for node in cluster if node is not source)
     slot = key_slot(key)
@@ -70,15 +70,15 @@ async def test_a_key_follows_its_slot_to_another_node(store: RedisClusterStore, 
     source.client.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", names[target.port])
     source.client.execute_command("MIGRATE", "127.0.0.1", target.port, key.decode(), 0, 5000)
     # half of the slot is there: the source says where to ask
-    assert await store.get([key, other, b"wander:none"]) == [row(1), row(1), None]
-    assert await store.put([(key, row(3)), (other, row(0))]) == [other]
-    source.client.execute_command("MIGRATE", "127.0.0.1", target.port, other.decode(), 0, 5000)
+    assert await store.get([key, other_key, b"wander:none"]) == [row(1), row(1), None]
+    assert await store.put([(key, row(3)), (other_key, row(0))]) == [other_key]
+    source.client.execute_command("MIGRATE", "127.0.0.1", target.port, other_key.decode(), 0, 5000)
     for node in (target, source):
         node.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", names[target.port])
     # all of it: the source says who has it
-    assert await store.get([key, other]) == [row(3), row(1)]
-    assert await store.put([(key, row(2)), (other, row(4))]) == [key]
-    assert await store.get([key, other]) == [row(3), row(4)]
+    assert await store.get([key, other_key]) == [row(3), row(1)]
+    assert await store.put([(key, row(2)), (other_key, row(4))]) == [key]
+    assert await store.get([key, other_key]) == [row(3), row(4)]
 
 
 async def test_a_node_that_stands_still_delays_its_own_keys_only(

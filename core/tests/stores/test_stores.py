@@ -70,8 +70,8 @@ async def test_no_keys_no_rows(store: OnlineStore) -> None:
 async def test_many_keys_and_rows(store: OnlineStore, prefix: bytes) -> None:
     count = max(2 * KEYS_PER_COMMAND, ROWS_PER_WRITE) + 7
     await store.put((prefix + b"%d" % index, b"row %d" % index) for index in range(count))
-    found = await store.get([prefix + b"%d" % index for index in range(count + 1)])
-    assert found == [b"row %d" % index for index in range(count)] + [None]
+    answer = await store.get([prefix + b"%d" % index for index in range(count + 1)])
+    assert answer == [b"row %d" % index for index in range(count)] + [None]
 
 
 async def test_reads_without_a_coroutine(store: OnlineStore, prefix: bytes) -> None:
@@ -118,7 +118,7 @@ async def test_the_latest_row_stays_in_any_order(
     prefix += secrets.token_hex(4).encode()
     for key, time in rows:
         await store.put([(prefix + b"%d" % key, row(time))])
-    latest = {key: max(time for other, time in rows if other == key) for key, _ in rows}
+    latest = {key: max(time for row_key, time in rows if row_key == key) for key, _ in rows}
     assert await store.get([prefix + b"%d" % key for key in latest]) == [row(time) for time in latest.values()]
 
 
@@ -150,12 +150,12 @@ async def test_of_several_rows_for_one_key_in_one_write_the_latest_stays(
 ) -> None:
     prefix += secrets.token_hex(4).encode()
     newer = await store.put(((prefix + b"%d" % key, row(time)) for key, time in rows), ttl_s=60 if expiring else None)
-    latest = {key: max(time for other, time in rows if other == key) for key, _ in rows}
+    latest = {key: max(time for row_key, time in rows if row_key == key) for key, _ in rows}
     assert await store.get([prefix + b"%d" % key for key in latest]) == [row(time) for time in latest.values()]
     behind = [
         prefix + b"%d" % key
         for at, (key, time) in enumerate(rows)
-        if time < max(earlier for other, earlier in rows[: at + 1] if other == key)
+        if time < max(earlier for row_key, earlier in rows[: at + 1] if row_key == key)
     ]
     assert newer == behind
 

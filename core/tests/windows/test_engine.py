@@ -88,10 +88,10 @@ def test_neither_cuts_nor_restarts_change_anything(window: Window, events: list[
 def test_order_within_the_grace_changes_nothing(window: Window, events: list[Event], data: st.DataObject) -> None:
     delay = st.integers(0, window.grace_us)
     orders = [sorted(events, key=lambda event: event.at + data.draw(delay)) for _ in range(2)]
-    one, other = (run(window, [order[:7], order[7:]]) for order in orders)
-    assert repr(one.closed) == repr(other.closed)
-    assert one.late == other.late == []
-    assert dict(one.state.records()) == dict(other.state.records())
+    first_run, second_run = (run(window, [order[:7], order[7:]]) for order in orders)
+    assert repr(first_run.closed) == repr(second_run.closed)
+    assert first_run.late == second_run.late == []
+    assert dict(first_run.state.records()) == dict(second_run.state.records())
 
 
 @given(WINDOWS, STREAMS, SIZES)
@@ -136,9 +136,9 @@ def test_an_event_between_two_sessions_joins_them() -> None:
 
 def test_state_of_another_definition_is_refused() -> None:
     stream = run(Window(size="10s", event_time="at", grace="2s"), [[event(0)]])
-    other = WindowLayout(view_of(Window(size="10s", event_time="at", grace="3s")))
+    layout = WindowLayout(view_of(Window(size="10s", event_time="at", grace="3s")))
     with pytest.raises(StateError, match="opened by another definition"):
-        restore(other, stream.topic.items())
+        restore(layout, stream.topic.items())
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xc1", b"\x91\x01", b"\x93\x01\x01\x01"])

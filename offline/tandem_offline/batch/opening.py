@@ -18,13 +18,15 @@ def open_output(path: Path | str, format: Format | None = None) -> Output:
         format: None for Delta where the directory has a Delta log, and for Parquet otherwise.
 
     Raises:
-        DefinitionError: if the format is none, or Delta is not installed.
+        DefinitionError: if the format is none, or is not for a URL, or Delta is not installed.
         OutputError: if there is a file or a table of the other format.
     """
     is_delta = (Path(path) / "_delta_log").is_dir()
     form = format or ("delta" if is_delta else "parquet")
     if form not in get_args(Format):
         raise DefinitionError(f"format is {form!r}; it is one of {', '.join(get_args(Format))}")
+    if form == "parquet" and "://" in str(path):
+        raise DefinitionError(f"{path} is a URL; Parquet files are written to a directory, use the format delta")
     if Path(path).is_file():
         raise OutputError(f"{path} is a file; the output is a directory")
     if form == "parquet":

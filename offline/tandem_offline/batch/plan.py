@@ -122,7 +122,7 @@ def plan_batch(
         raise DefinitionError(f"{run_id!r} cannot name a run: use letters, digits and . _ -, at most 100 of them")
     if rows_per_part < 1:
         raise DefinitionError(f"a part has at least one row, not {rows_per_part}")
-    _check_columns(bundle.model, features.schema)
+    check_columns(bundle.model, features.schema)
     layout = Layout(bundle, features.schema, run_id=run_id, keep=keep)
     made_of = [bundle.digest, features.identity(), layout.schema.to_string(), rows_per_part]
     digest = hashlib.sha256(json.dumps(made_of).encode()).digest()
@@ -130,7 +130,12 @@ def plan_batch(
     return BatchPlan(run_id, features.count(), rows_per_part, fingerprint, layout)
 
 
-def _check_columns(model: Model, schema: pa.Schema) -> None:
+def check_columns(model: Model, schema: pa.Schema) -> None:
+    """Make sure that rows have the fields of the contract.
+
+    Raises:
+        DefinitionError: naming a column that is missing or of another type.
+    """
     for name, field in model.contract.inputs.items():
         if name not in schema.names:
             if field.required:

@@ -11,7 +11,7 @@ import mlflow
 import pandas as pd
 from mlflow.pyfunc.model import PythonModel
 
-from tandem import EmbeddedModel
+import tandem
 
 
 class BundleModel(PythonModel):
@@ -19,12 +19,7 @@ class BundleModel(PythonModel):
 
     def load_context(self, context):  # type: ignore[no-untyped-def]
         """Open the bundle, and replay its golden rows."""
-        get = None
-        if url := os.environ.get("TANDEM_STORE_URL"):
-            from tandem.stores.redis import RedisStore
-
-            get = RedisStore(url).get_now
-        self.model = EmbeddedModel.open(context.artifacts["bundle"], get=get)
+        self.model = tandem.load(context.artifacts["bundle"], store=os.environ.get("TANDEM_STORE_URL") or None)
 
     def predict(self, context, model_input: pd.DataFrame, params=None):  # type: ignore[no-untyped-def]
         """A row for each row, with a column for each field of the answer."""

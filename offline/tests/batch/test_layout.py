@@ -72,6 +72,6 @@ def test_a_text_that_is_not_unicode() -> None:
 def test_a_column_that_would_be_written_twice(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match="the batch has no column 'team'; it has id, ts"):
         Layout(bundle, ROWS, run_id="r", keep=["team"])
-    other = write_small(tmp_path, MODEL.replace('"y"', '"run_id"'))
+    other_bundle = write_small(tmp_path, MODEL.replace('"y"', '"run_id"'))
     with pytest.raises(DefinitionError, match="the output would have two columns 'run_id'"):
-        Layout(other, ROWS, run_id="r")
+        Layout(other_bundle, ROWS, run_id="r")

@@ -103,8 +103,8 @@ def test_a_complete_run_is_not_written_again(write: Write, many: Callable[..., F
     changed = write(many(x=np.linspace(30, 90, 100), ts=times(*np.linspace(5, 6, 100).tolist()), note=[1] * 100))
     assert (changed.rows_written, changed.changed) == (0, True)
     assert read(tmp_path / "out").num_rows == 100
-    other = write(run_id="other")
-    assert (other.rows_written, read(tmp_path / "out").num_rows) == (100, 200)
+    second_run = write(run_id="other")
+    assert (second_run.rows_written, read(tmp_path / "out").num_rows) == (100, 200)
 
 
 def test_an_interrupted_run_continues(write: Write, tmp_path: Path, embedded: EmbeddedModel) -> None:
@@ -293,9 +293,9 @@ def test_tables_that_change_while_they_are_read(
     joined = many()
     planned = plan_batch(embedded.bundle, joined, run_id="run", rows_per_part=30)
     for rows in (95, 105):
-        other = BatchPlan("run", rows, 30, planned.fingerprint, planned.layout)
+        plan = BatchPlan("run", rows, 30, planned.fingerprint, planned.layout)
         with pytest.raises(DefinitionError, match=f"there were {rows} rows when the run was planned"):
-            write_batch(embedded, joined, other, open_output(tmp_path / str(rows), form))
+            write_batch(embedded, joined, plan, open_output(tmp_path / str(rows), form))
         assert commits(tmp_path / str(rows)) == 3
 
 

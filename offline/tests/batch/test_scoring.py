@@ -29,9 +29,11 @@ def random_tables(rng: np.random.Generator, entities: int) -> dict[str, pa.Table
     moments = times(*(20 * rng.random(len(ids))).tolist())
     load = {"id": ids, "event_time": moments, "ctl": rng.normal(size=len(ids)), "acwr": rng.normal(size=len(ids))}
     load["acwr"] = pa.array(load["acwr"], mask=rng.random(len(ids)) < 0.1)
-    known = [f"e{number}" for number in range(0, entities, 2)] + [f"e{number}" for number in range(1, entities // 2, 2)]
-    age = rng.integers(10, 90, len(known))
-    return tables(load=load, profile={"id": known, "event_time": times(*[0.0] * len(known)), "age": age})
+    profile_ids = [f"e{number}" for number in range(0, entities, 2)] + [
+        f"e{number}" for number in range(1, entities // 2, 2)
+    ]
+    age = rng.integers(10, 90, len(profile_ids))
+    return tables(load=load, profile={"id": profile_ids, "event_time": times(*[0.0] * len(profile_ids)), "age": age})
 
 
 async def fill(model: EmbeddedModel, views: dict[str, pa.Table]) -> MemoryStore:

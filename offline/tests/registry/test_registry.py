@@ -44,13 +44,13 @@ def test_a_bundle_is_registered_once(registry: Registry, bundles: dict[str, Bund
 
 
 def test_promotion_rollback_and_history(registry: Registry, bundles: dict[str, Bundle]) -> None:
-    one, two = registry.register(bundles["v1"]), registry.register(bundles["v2"])
-    first = registry.promote(one, reason="the first")
-    second = registry.promote(two, reason="better")
+    v1, v2 = registry.register(bundles["v1"]), registry.register(bundles["v2"])
+    first = registry.promote(v1, reason="the first")
+    second = registry.promote(v2, reason="better")
     assert first is not None and (first.number, first.previous) == (1, None)
     assert second is not None and (second.number, second.previous) == (2, 1)
-    assert registry.promote(two) is None
-    assert registry.resolve(Reference.parse("models:/small@champion")).digest == two.digest
+    assert registry.promote(v2) is None
+    assert registry.resolve(Reference.parse("models:/small@champion")).digest == v2.digest
     assert registry.resolve(Reference.parse("models:/small/2")).aliases == ("champion",)
     back = registry.rollback("small", reason="drift")
     assert (back.number, back.previous, back.reason) == (1, 2, "drift")
@@ -80,10 +80,10 @@ def test_mlflow_loads_and_predicts(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.uri)
     monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", registry.uri)
     loaded = mlflow.pyfunc.load_model("models:/small@champion")
-    asked = pd.DataFrame({"id": ["a", "b"], "x": [1.0, 2.0], "ts": pd.to_datetime(["2026-05-01", "2026-05-02"])})
-    answers = EmbeddedModel.open(bundles["v1"].path).predict(asked)
-    assert loaded.predict(asked)["y"].tolist() == [answer["y"] for answer in answers]
-    joined = asked.assign(load_event_time=asked["ts"], ctl=[7.0, 8.0])
+    requests = pd.DataFrame({"id": ["a", "b"], "x": [1.0, 2.0], "ts": pd.to_datetime(["2026-05-01", "2026-05-02"])})
+    answers = EmbeddedModel.open(bundles["v1"].path).predict(requests)
+    assert loaded.predict(requests)["y"].tolist() == [answer["y"] for answer in answers]
+    joined = requests.assign(load_event_time=requests["ts"], ctl=[7.0, 8.0])
     expected = EmbeddedModel.open(bundles["v1"].path).predict_columns(joined)["y"].tolist()
     assert loaded.predict(joined)["y"].tolist() == expected != [answer["y"] for answer in answers]
 

@@ -86,7 +86,7 @@ class Sampling:
 
     def sees(self, **readings: Reading) -> tuple[dict[str, MetricResult], MetricsDecision]:
         """One sample; names of metrics have underscores for hyphens."""
-        return self.take_sample({name.replace("_", "-"): each for name, each in readings.items()})
+        return self.take_sample({name.replace("_", "-"): reading for name, reading in readings.items()})
 
     def take_sample(self, after: Readings, *, baking: bool = False) -> tuple[dict[str, MetricResult], MetricsDecision]:
         """One sample."""
@@ -120,10 +120,10 @@ def take_samples(
     sampling: Sampling, name: str, readings: Sequence[Reading]
 ) -> tuple[dict[str, MetricResult], MetricsDecision]:
     """Several looks at one metric."""
-    found = sampling.judged()
-    for each in readings:
-        found = sampling.take_sample({name: each})
-    return found
+    judgement = sampling.judged()
+    for reading in readings:
+        judgement = sampling.take_sample({name: reading})
+    return judgement
 
 
 def rising(count: int, canary: tuple[float, float], stable: tuple[float, float]) -> list[CounterReading]:

@@ -41,8 +41,8 @@ def test_a_rate_at_the_floor_is_found_above_it_no_more_often_than_promised() -> 
     wrong = 0
     for events in dice.binomial(500, 0.01, (1000, 200)):
         evidence: tuple[float, ...] = ()
-        for each in events:
-            evidence = update_absolute(evidence, 500, float(each), 0.01)
+        for count in events:
+            evidence = update_absolute(evidence, 500, float(count), 0.01)
             if is_above_floor(evidence, alpha=ALPHA):
                 wrong += 1
                 break

@@ -83,8 +83,8 @@ def one_at(target: str, requests: float) -> Scrape:
 @pytest.mark.parametrize("later", [scrape(), scrape(pod=({}, {})), scrape(pod=({}, {"500": 3}))])
 def test_an_arm_without_series_of_requests_is_no_data(arm: str, later: Scrape) -> None:
     arms = {"canary": STABLE, "stable": STABLE} | {arm: (one(1, 0), later)}
-    found = count_increments(**arms)
-    assert isinstance(found, NoData) and found.message.startswith(f"{arm}: ")
+    increments = count_increments(**arms)
+    assert isinstance(increments, NoData) and increments.message.startswith(f"{arm}: ")
 
 
 def test_no_traffic_is_a_tick_of_nothing() -> None:
@@ -110,12 +110,12 @@ SCRAPES = st.dictionaries(st.sampled_from(["p", "q"]), st.builds(Counters, SERIE
 
 @given(SCRAPES, SCRAPES, SCRAPES, SCRAPES)
 def test_whatever_is_scraped_a_tick_has_sane_counts(a: Scrape, b: Scrape, c: Scrape, d: Scrape) -> None:
-    found = count_increments(canary=(a, b), stable=(c, d))
-    if isinstance(found, NoData):
-        assert found.reason
+    increments = count_increments(canary=(a, b), stable=(c, d))
+    if isinstance(increments, NoData):
+        assert increments.reason
     else:
-        assert 0 <= found.canary_events <= found.canary_requests < math.inf
-        assert 0 <= found.stable_events <= found.stable_requests < math.inf
+        assert 0 <= increments.canary_events <= increments.canary_requests < math.inf
+        assert 0 <= increments.stable_events <= increments.stable_requests < math.inf
 
 
 COUNTS = st.dictionaries(st.sampled_from("abc"), st.integers(0, 10**6).map(float), max_size=3)
@@ -125,5 +125,5 @@ COUNTS = st.dictionaries(st.sampled_from("abc"), st.integers(0, 10**6).map(float
 def test_an_increase_is_never_more_than_what_the_counter_shows(
     earlier: dict[str, float], later: dict[str, float]
 ) -> None:
-    found = increase(earlier, later)
-    assert found is None or all(0 <= value <= later[series] for series, value in found.items())
+    increases = increase(earlier, later)
+    assert increases is None or all(0 <= value <= later[series] for series, value in increases.items())

@@ -19,7 +19,7 @@ from tandem_rollout.simulation.traffic import tilted
 from .traffic import plausible
 
 EVEN = (0.1,) * 10
-RARE = tuple(each / 5.05 for each in (1.0,) * 5 + (0.01,) * 5)
+RARE = tuple(weight / 5.05 for weight in (1.0,) * 5 + (0.01,) * 5)
 ERROR, LEAST = 0.05, 1000.0
 
 
@@ -41,8 +41,8 @@ def ends(
     for _ in range(ticks):
         rows = random.poisson(400 * share, runs), random.poisson(400 * (1 - share), runs)
         arms = (random.multinomial(n, p) for n, p in zip(rows, (bins.canary, bins.stable), strict=True))
-        more = sum_sample(*(together * each.astype(np.float64) for each in arms))
-        sums = SampleSums(*(getattr(sums, each.name) + getattr(more, each.name) for each in fields(SampleSums)))
+        more = sum_sample(*(together * counts.astype(np.float64) for counts in arms))
+        sums = SampleSums(*(getattr(sums, field.name) + getattr(more, field.name) for field in fields(SampleSums)))
         measured = measure(sums)
         enough = measured.rows >= LEAST
         passed |= enough & (log_below(measured, limit) >= -math.log(ERROR))
@@ -82,8 +82,8 @@ def test_evidence_grows_with_what_was_counted_and_falls_with_the_limit(
     limit: float, raw: float, information: float, freedom: float
 ) -> None:
     def at(raw: float) -> DistanceEstimate:
-        one = np.ones(())
-        return DistanceEstimate(one * raw, one, one, one, one * raw, one * information, one * freedom)
+        unit = np.ones(())
+        return DistanceEstimate(unit * raw, unit, unit, unit, unit * raw, unit * information, unit * freedom)
 
     near, far = at(raw), at(raw * 1.1 + 0.01)
     slack = 1e-4 * (1.0 + information)
@@ -99,5 +99,5 @@ def test_the_hypergeometric_function_is_the_bessel_function(a: float, x: float) 
     order, argument = a - 1.0, 2.0 * math.sqrt(x)
     bessel = float(ive(order, argument))
     if bessel > 1e-290:
-        known = float(gammaln(a)) - order * math.log(argument / 2.0) + math.log(bessel) + argument
-        assert float(log_0f1(a, x)) == pytest.approx(known, rel=1e-6, abs=2e-5)
+        reference = float(gammaln(a)) - order * math.log(argument / 2.0) + math.log(bessel) + argument
+        assert float(log_0f1(a, x)) == pytest.approx(reference, rel=1e-6, abs=2e-5)

@@ -48,8 +48,8 @@ def test_the_estimate_has_no_bias() -> None:
     for canary in (EVEN, tilted(0.5)):
         truth = psi(1e9 * canary, 1e9 * EVEN)
         measured = [measure(gathered(seed, canary, ticks=15)[-1]) for seed in range(300)]
-        assert np.mean([each.raw for each in measured]) > truth + 0.01
-        assert np.mean([each.distance for each in measured]) == pytest.approx(truth, abs=0.004)
+        assert np.mean([measurement.raw for measurement in measured]) > truth + 0.01
+        assert np.mean([measurement.distance for measurement in measured]) == pytest.approx(truth, abs=0.004)
 
 
 def test_traffic_that_shifts_while_the_share_rises_is_no_drift() -> None:
@@ -79,9 +79,9 @@ def test_bins_have_no_order_and_empty_ones_say_nothing(
     plain = measure(update(start(3), ours, theirs))
     mixed = measure(update(start(3), [ours[at] for at in order], [theirs[at] for at in order]))
     more = measure(update(start(5), [*ours, 0.0, 0.0], [*theirs, 0.0, 0.0]))
-    for other in (mixed, more):
-        assert float(other.distance) == pytest.approx(float(plain.distance), abs=1e-9)
-        assert float(other.information) == pytest.approx(float(plain.information))
+    for measurement in (mixed, more):
+        assert float(measurement.distance) == pytest.approx(float(plain.distance), abs=1e-9)
+        assert float(measurement.information) == pytest.approx(float(plain.information))
 
 
 @given(BINS, BINS, BINS)

@@ -65,9 +65,9 @@ def test_wrong_decisions_and_cost_are_those_that_were_measured(
     """
     test = RatioTest(margin=margin, alpha=1 / threshold, beta=1 / threshold)
     ended = decided(test, steady(rate=0.005, ratio=ratio), runs=RUNS, horizon=5000, seed=3)
-    known = oracle(rate=0.005, ratio=ratio, against=max(ratio, 2.0), runs=RUNS, seed=4)
+    baseline = oracle(rate=0.005, ratio=ratio, against=max(ratio, 2.0), runs=RUNS, seed=4)
     assert ended.undecided == 0
-    assert ended.canary_requests / known.canary_requests == pytest.approx(cost, rel=0.06)
+    assert ended.canary_requests / baseline.canary_requests == pytest.approx(cost, rel=0.06)
     errors = ended.rolled_back if ratio == 1.0 else ended.promoted
     assert plausible(errors, RUNS, 0.01)
     if wrong is not None:

@@ -96,47 +96,47 @@ def test_trouble_neither_passes_nor_fails(metric: Metric, trouble: Any) -> None:
 
 @pytest.mark.parametrize("trouble", [OUTAGE, MISSING])
 def test_trouble_takes_a_pass_away_as_long_as_it_lasts(trouble: Any) -> None:
-    one = sampling(ERRORS)
+    sampler = sampling(ERRORS)
     readings = rising(32, (1000, 5), (9000, 45))
-    assert take_samples(one, "errors", readings[:31])[1].verdict is PASS
-    assert take_samples(one, "errors", [trouble])[1].verdict is not PASS
+    assert take_samples(sampler, "errors", readings[:31])[1].verdict is PASS
+    assert take_samples(sampler, "errors", [trouble])[1].verdict is not PASS
     # counters that are read again after an outage say what was counted in it
-    lines, decision = take_samples(one, "errors", readings[31:32])
+    lines, decision = take_samples(sampler, "errors", readings[31:32])
     assert decision.verdict is PASS
     assert lines["errors"].canary_requests == 31_000
 
 
 @pytest.mark.parametrize("trouble", [OUTAGE, MISSING])
 def test_trouble_takes_no_failure_away(trouble: Any) -> None:
-    one = sampling(ERRORS)
-    assert take_samples(one, "errors", rising(5, (1000, 50), (9000, 45)))[1].verdict is FAIL
-    assert take_samples(one, "errors", [trouble] * 10)[1].verdict is FAIL
+    sampler = sampling(ERRORS)
+    assert take_samples(sampler, "errors", rising(5, (1000, 50), (9000, 45)))[1].verdict is FAIL
+    assert take_samples(sampler, "errors", [trouble] * 10)[1].verdict is FAIL
 
 
 def test_a_metric_that_the_source_says_nothing_of_is_missing() -> None:
-    one = sampling(ERRORS)
-    one.take_sample({})
-    lines, decision = one.take_sample({})
+    sampler = sampling(ERRORS)
+    sampler.take_sample({})
+    lines, decision = sampler.take_sample({})
     assert decision.verdict is NO_DATA
     assert lines["errors"].message
 
 
 @pytest.mark.parametrize(
-    ("canary", "stable", "who"), [((0, 0), (9000, 45), "the canary"), ((1000, 5), (0, 0), "stable")]
+    ("canary", "stable", "arm"), [((0, 0), (9000, 45), "the canary"), ((1000, 5), (0, 0), "stable")]
 )
 def test_an_arm_that_nobody_asks_is_no_evidence(
-    canary: tuple[float, float], stable: tuple[float, float], who: str
+    canary: tuple[float, float], stable: tuple[float, float], arm: str
 ) -> None:
     lines, decision = take_samples(sampling(ERRORS), "errors", rising(100, canary, stable))
     assert decision.verdict is NO_DATA
-    assert lines["errors"].message == f"{who} had no requests"
+    assert lines["errors"].message == f"{arm} had no requests"
 
 
 def test_counters_that_do_not_exist_are_missing_where_they_are_not_born_with_the_first_event() -> None:
-    one = sampling(RATIO)
+    sampler = sampling(RATIO)
     readings = [counted((at * 1000.0, None), (at * 9000.0, None), born=False) for at in range(50)]
-    assert take_samples(one, "ratio", readings)[1].verdict is NO_DATA
-    born = [replace(each, born=True) for each in readings]
+    assert take_samples(sampler, "ratio", readings)[1].verdict is NO_DATA
+    born = [replace(reading, born=True) for reading in readings]
     assert take_samples(sampling(RATIO), "ratio", born)[1].verdict is PASS
 
 
@@ -144,40 +144,40 @@ def test_counters_that_do_not_exist_are_missing_where_they_are_not_born_with_the
 
 
 def test_a_restart_loses_nothing_but_what_was_not_seen() -> None:
-    one = sampling(ERRORS)
-    take_samples(one, "errors", [counted((1000, 10), (9000, 90)), counted((50, 1), (18000, 180))])
-    line = one.judged()[0]["errors"]
+    sampler = sampling(ERRORS)
+    take_samples(sampler, "errors", [counted((1000, 10), (9000, 90)), counted((50, 1), (18000, 180))])
+    line = sampler.judged()[0]["errors"]
     assert (line.canary_requests, line.stable_requests) == (50, 9000)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, 1e300])
 def test_values_that_cannot_be_are_no_data(value: float) -> None:
-    one = sampling(ERRORS)
-    lines, decision = take_samples(one, "errors", [counted((0, 0), (0, 0)), counted((value, 0), (9000, 90))])
+    sampler = sampling(ERRORS)
+    lines, decision = take_samples(sampler, "errors", [counted((0, 0), (0, 0)), counted((value, 0), (9000, 90))])
     assert decision.verdict is NO_DATA
     assert lines["errors"].canary_requests == 0
 
 
 def test_a_pod_that_is_new_counts_from_its_second_look_on() -> None:
-    one = sampling(ERRORS)
+    sampler = sampling(ERRORS)
     old = {"c-0": counters(100, 1)}
     both = {"c-0": counters(200, 2), "c-1": counters(500, 400)}
     later = {"c-0": counters(300, 3), "c-1": counters(600, 401)}
     for at, canary in enumerate((old, both, later)):
-        one.sees(errors=CounterReading({"s-0": counters(9000 * at, 90 * at)}, canary))
-    line = one.judged()[0]["errors"]
+        sampler.sees(errors=CounterReading({"s-0": counters(9000 * at, 90 * at)}, canary))
+    line = sampler.judged()[0]["errors"]
     assert line.canary_requests == 100 + 200
 
 
 def test_a_tick_after_a_change_of_weights_begins_the_looks_anew_and_keeps_the_evidence() -> None:
-    one = sampling(ERRORS)
+    sampler = sampling(ERRORS)
     readings = rising(10, (1000, 5), (9000, 45))
-    take_samples(one, "errors", readings[:6])
-    assert (one.record.samples_at_weight, one.record.sample_count) == (5, 5)
-    one.weight = 25
-    take_samples(one, "errors", readings[6:])
-    assert (one.record.samples_at_weight, one.record.sample_count) == (5, 10)
-    assert one.judged()[0]["errors"].canary_requests == 10_000
+    take_samples(sampler, "errors", readings[:6])
+    assert (sampler.record.samples_at_weight, sampler.record.sample_count) == (5, 5)
+    sampler.weight = 25
+    take_samples(sampler, "errors", readings[6:])
+    assert (sampler.record.samples_at_weight, sampler.record.sample_count) == (5, 10)
+    assert sampler.judged()[0]["errors"].canary_requests == 10_000
 
 
 # latency
@@ -195,86 +195,86 @@ def latencies(count: int, slow: float, start: int = 0) -> list[HistogramReading]
 
 
 def test_the_limit_of_latency_is_frozen_from_the_time_before() -> None:
-    one = sampling(LATENCY)
+    sampler = sampling(LATENCY)
     early = [binned([0] * 4, [0, 950 * at, 50 * at, 0]) for at in (100, 105)]
-    one.prepare(*({"latency": each} for each in early))
-    limit = one.record.metrics["latency"].limit
+    sampler.prepare(*({"latency": reading} for reading in early))
+    limit = sampler.record.metrics["latency"].limit
     assert limit is not None
     assert (limit.seconds, limit.share, limit.requests) == (0.1, pytest.approx(0.05), 5000)
-    assert take_samples(one, "latency", latencies(30, 0.05))[1].verdict is PASS
-    assert one.record.metrics["latency"].limit == limit
-    assert one.judged()[0]["latency"].limit == "x2 > 100 ms"
+    assert take_samples(sampler, "latency", latencies(30, 0.05))[1].verdict is PASS
+    assert sampler.record.metrics["latency"].limit == limit
+    assert sampler.judged()[0]["latency"].limit == "x2 > 100 ms"
 
 
 @pytest.mark.parametrize(("slowdown", "verdict"), [(1.0, FAIL), (1.25, PASS)])
 def test_a_version_may_be_so_much_slower(slowdown: float, verdict: Verdict) -> None:
     metric = Metric(type="latency", slowdown=slowdown)
-    one = sampling(metric)
+    sampler = sampling(metric)
     early = [binned([0] * 4, [0, 950 * at, 50 * at, 0]) for at in (100, 200)]
-    one.prepare(*({"latency": each} for each in early))
-    lines, decision = take_samples(one, "latency", latencies(30, 0.15))  # none of them longer than 0.5 s
+    sampler.prepare(*({"latency": reading} for reading in early))
+    lines, decision = take_samples(sampler, "latency", latencies(30, 0.15))  # none of them longer than 0.5 s
     assert decision.verdict is verdict
     assert lines["latency"].limit == ("x2 > 100 ms" if slowdown == 1.0 else "x2 > 100/500 ms")
 
 
 def test_the_limit_is_of_the_time_before_and_not_of_all_time() -> None:
-    one = sampling(LATENCY)
+    sampler = sampling(LATENCY)
     slow, fast = [0, 0, 50_000, 50_000], [0, 57_000, 53_000, 50_000]
-    one.prepare({"latency": binned([0] * 4, slow)}, {"latency": binned([0] * 4, fast)})
-    limit = one.record.metrics["latency"].limit
+    sampler.prepare({"latency": binned([0] * 4, slow)}, {"latency": binned([0] * 4, fast)})
+    limit = sampler.record.metrics["latency"].limit
     assert limit is not None
     assert limit.requests == 60_000
 
 
 def test_without_memory_the_limit_is_of_all_that_the_pods_have_counted() -> None:
-    one = sampling(LATENCY)
-    one.prepare({"latency": binned([0] * 4, [0, 9500, 500, 0])})
-    limit = one.record.metrics["latency"].limit
+    sampler = sampling(LATENCY)
+    sampler.prepare({"latency": binned([0] * 4, [0, 9500, 500, 0])})
+    limit = sampler.record.metrics["latency"].limit
     assert limit is not None
     assert limit.requests == 10_000
 
 
 def test_with_too_few_requests_before_the_run_the_limit_is_chosen_in_it() -> None:
-    one = sampling(LATENCY)
+    sampler = sampling(LATENCY)
     few = binned([0] * 4, [0, 950, 50, 0])
-    one.prepare({"latency": few})
-    assert one.record.metrics["latency"].limit is None
-    lines, decision = take_samples(one, "latency", [few, binned([0, 10, 0, 0], [0, 997, 53, 0])])
+    sampler.prepare({"latency": few})
+    assert sampler.record.metrics["latency"].limit is None
+    lines, decision = take_samples(sampler, "latency", [few, binned([0, 10, 0, 0], [0, 997, 53, 0])])
     assert decision.verdict is NO_DATA
     assert "needs 60 requests of stable, there are 50" in lines["latency"].message
-    lines, decision = take_samples(one, "latency", [binned([0, 100, 0, 0], [0, 1900, 100, 0])])
+    lines, decision = take_samples(sampler, "latency", [binned([0, 100, 0, 0], [0, 1900, 100, 0])])
     assert decision.verdict is NO_DATA
     assert "was just chosen" in lines["latency"].message
-    assert take_samples(one, "latency", latencies(30, 0.05))[1].verdict is PASS
+    assert take_samples(sampler, "latency", latencies(30, 0.05))[1].verdict is PASS
 
 
 def test_a_canary_that_is_slower_fails() -> None:
-    one = sampling(LATENCY)
-    one.prepare({"latency": latencies(0, 0.0)[0]})
-    assert take_samples(one, "latency", latencies(10, 0.3))[1].verdict is FAIL
+    sampler = sampling(LATENCY)
+    sampler.prepare({"latency": latencies(0, 0.0)[0]})
+    assert take_samples(sampler, "latency", latencies(10, 0.3))[1].verdict is FAIL
 
 
 def test_a_load_that_makes_both_slower_is_nobodys_fault() -> None:
-    one = sampling(LATENCY)
-    one.prepare({"latency": latencies(0, 0.0)[0]})
+    sampler = sampling(LATENCY)
+    sampler.prepare({"latency": latencies(0, 0.0)[0]})
     burdened = [binned([0, 700 * at, 300 * at, 0], [0, 9500 + 6300 * at, 500 + 2700 * at, 0]) for at in range(31)]
-    assert take_samples(one, "latency", burdened)[1].verdict is PASS
+    assert take_samples(sampler, "latency", burdened)[1].verdict is PASS
 
 
 def test_histograms_without_the_frozen_edge_are_no_data() -> None:
-    one = sampling(LATENCY)
-    one.prepare({"latency": latencies(0, 0.0)[0]})
-    other = (0.02, 0.2, 0.5, math.inf)
-    readings = [binned([0, 1000 * at, 0, 0], [0, 9000 * at, 0, 0], other) for at in range(30)]
-    assert take_samples(one, "latency", readings)[1].verdict is NO_DATA
+    sampler = sampling(LATENCY)
+    sampler.prepare({"latency": latencies(0, 0.0)[0]})
+    edges = (0.02, 0.2, 0.5, math.inf)
+    readings = [binned([0, 1000 * at, 0, 0], [0, 9000 * at, 0, 0], edges) for at in range(30)]
+    assert take_samples(sampler, "latency", readings)[1].verdict is NO_DATA
 
 
 def test_a_frozen_limit_stays_through_a_restart() -> None:
-    one = sampling(LATENCY, restarting=True)
-    one.prepare({"latency": latencies(0, 0.0)[0]})
-    limit = one.record.metrics["latency"].limit
-    take_samples(one, "latency", latencies(3, 0.05))
-    gathered = one.record.metrics["latency"]
+    sampler = sampling(LATENCY, restarting=True)
+    sampler.prepare({"latency": latencies(0, 0.0)[0]})
+    limit = sampler.record.metrics["latency"].limit
+    take_samples(sampler, "latency", latencies(3, 0.05))
+    gathered = sampler.record.metrics["latency"]
     assert gathered.frozen == limit
     assert gathered.limit is not None and limit is not None
     assert gathered.limit.seconds == limit.seconds
@@ -287,16 +287,16 @@ TRUE = (0.6, 0.25, 0.1, 0.05, 0.0, 0.0)
 TWICE = (0.5, 0.25, 0.15, 0.1, 0.0, 0.0)
 
 
-def loaded(one: Sampling, before: Sequence[float], canary: Sequence[float], count: int) -> tuple[MetricResult, int]:
+def loaded(sampler: Sampling, before: Sequence[float], canary: Sequence[float], count: int) -> tuple[MetricResult, int]:
     """A run after another load, in ticks of 100 and 900 requests; what is said, and after how many ticks."""
     past = [10_000.0 * part for part in before]
-    one.prepare({"latency": binned([0] * 6, past, LADDER)})
+    sampler.prepare({"latency": binned([0] * 6, past, LADDER)})
     for at in range(count + 1):
         stable = [old + 900 * at * part for old, part in zip(past, TRUE, strict=True)]
-        line = one.sees(latency=binned([100 * at * part for part in canary], stable, LADDER))[0]["latency"]
+        line = sampler.sees(latency=binned([100 * at * part for part in canary], stable, LADDER))[0]["latency"]
         if line.verdict in (PASS, FAIL):
             return line, at
-    return one.judged()[0]["latency"], count
+    return sampler.judged()[0]["latency"], count
 
 
 BEFORE = {
@@ -309,23 +309,23 @@ BEFORE = {
 @pytest.mark.parametrize(("canary", "verdict"), [(TRUE, PASS), (TWICE, FAIL)])
 @pytest.mark.parametrize("load", BEFORE)
 def test_a_limit_of_another_load_delays_no_decision(load: str, canary: Sequence[float], verdict: Verdict) -> None:
-    one = sampling(LATENCY)
-    line, spent = loaded(one, BEFORE[load], canary, 60)
-    known = loaded(sampling(LATENCY), TRUE, canary, 60)[1]
+    sampler = sampling(LATENCY)
+    line, spent = loaded(sampler, BEFORE[load], canary, 60)
+    baseline = loaded(sampling(LATENCY), TRUE, canary, 60)[1]
     assert line.verdict is verdict
     assert line.limit == "x2 > 200 ms"
-    assert spent <= 2 * known
-    frozen = one.record.metrics["latency"].frozen
+    assert spent <= 2 * baseline
+    frozen = sampler.record.metrics["latency"].frozen
     assert frozen is not None
     assert frozen.seconds == {"right": 0.2, "too long": 0.4, "too short": 0.05}[load]
 
 
 def test_what_is_counted_at_a_limit_from_before_the_run_only_speaks_against_a_canary() -> None:
     """At a limit that is far too short a canary that is twice as slow looks good."""
-    one = sampling(LATENCY)
-    line, _ = loaded(one, BEFORE["too short"], TWICE, 1)
+    sampler = sampling(LATENCY)
+    line, _ = loaded(sampler, BEFORE["too short"], TWICE, 1)
     assert line.limit == "x2 > 50 ms"
-    ratio = one.record.metrics["latency"].ratio
+    ratio = sampler.record.metrics["latency"].ratio
     assert ratio is not None
     assert ratio.samples == 1
     assert set(ratio.good) == {0.0}
@@ -333,19 +333,19 @@ def test_what_is_counted_at_a_limit_from_before_the_run_only_speaks_against_a_ca
 
 
 def test_while_it_bakes_the_limit_stays() -> None:
-    one = sampling(LATENCY)
-    loaded(one, BEFORE["too short"], TRUE, 3)
-    before = one.record
+    sampler = sampling(LATENCY)
+    loaded(sampler, BEFORE["too short"], TRUE, 3)
+    before = sampler.record
     idle = [50_000.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     for at in range(4):
-        readings = {"latency": binned([9000.0 * at * part for part in TRUE], [each * at for each in idle], LADDER)}
-        one.weight = 95
+        readings = {"latency": binned([9000.0 * at * part for part in TRUE], [count * at for count in idle], LADDER)}
+        sampler.weight = 95
         if at:
-            one.take_sample(readings, baking=True)
+            sampler.take_sample(readings, baking=True)
         else:
-            one.windows = {}
-            one.read(readings)
-    evidence = one.record.metrics["latency"]
+            sampler.windows = {}
+            sampler.read(readings)
+    evidence = sampler.record.metrics["latency"]
     assert evidence.limit is not None
     assert (evidence.limit.seconds, evidence.recent) == (0.2, before.metrics["latency"].recent)
 
@@ -360,23 +360,23 @@ def test_the_limit_of_a_tick_is_known_before_the_tick_and_knows_nothing_of_the_c
 ) -> None:
     """What the chances of error rest on: whatever a tick brings, the limit that it is counted at is the same."""
 
-    def limits(each: list[tuple[list[int], list[int]]]) -> list[float | None]:
-        one, found = sampling(LATENCY), []
+    def limits(ticks: list[tuple[list[int], list[int]]]) -> list[float | None]:
+        sampler, seconds = sampling(LATENCY), []
         ours, theirs = [0.0] * 6, [10_000.0 * part for part in BEFORE[load]]
-        one.prepare({"latency": binned(ours, theirs, LADDER)})
-        one.sees(latency=binned(ours, theirs, LADDER))
-        for mine, others in each:
+        sampler.prepare({"latency": binned(ours, theirs, LADDER)})
+        sampler.sees(latency=binned(ours, theirs, LADDER))
+        for mine, stable_rows in ticks:
             ours = [total + more for total, more in zip(ours, mine, strict=True)]
-            theirs = [total + more for total, more in zip(theirs, others, strict=True)]
-            one.sees(latency=binned(ours, theirs, LADDER))
-            limit = one.record.metrics["latency"].limit
-            found.append(limit.seconds if limit else None)
-        return found
+            theirs = [total + more for total, more in zip(theirs, stable_rows, strict=True)]
+            sampler.sees(latency=binned(ours, theirs, LADDER))
+            limit = sampler.record.metrics["latency"].limit
+            seconds.append(limit.seconds if limit else None)
+        return seconds
 
-    busy = [([1 + each for each in mine], [1 + each for each in others]) for mine, others in rows]
-    others = [([1 + each for each in canary], theirs) for _, theirs in busy]
-    assert limits(busy) == limits(others)
-    last = (busy[-1][0], [1 + each for each in stable])
+    busy = [([1 + count for count in mine], [1 + count for count in stable_rows]) for mine, stable_rows in rows]
+    other_canary = [([1 + count for count in canary], theirs) for _, theirs in busy]
+    assert limits(busy) == limits(other_canary)
+    last = (busy[-1][0], [1 + count for count in stable])
     assert limits(busy) == limits([*busy[:-1], last])
 
 
@@ -385,34 +385,34 @@ def test_the_limit_of_a_tick_is_known_before_the_tick_and_knows_nothing_of_the_c
 
 def bursts(pods: int, ticks_: int) -> list[dict[str, Reading]]:
     """A history in which errors come in bursts, one pod after the other."""
-    found: list[dict[str, Reading]] = []
+    history: list[dict[str, Reading]] = []
     for at in range(ticks_ + 1):
         events = [sum(20.0 for tick in range(at) if tick % pods == pod) for pod in range(pods)]
-        found.append(
+        history.append(
             {"errors": CounterReading({f"s-{pod}": counters(1000.0 * at, events[pod]) for pod in range(pods)}, {})}
         )
-    return found
+    return history
 
 
 def test_bursts_of_single_pods_are_measured_where_there_are_two() -> None:
-    one = sampling(ERRORS)
-    one.prepare(*bursts(2, 60))
-    assert one.record.metrics["errors"].phi == pytest.approx(20.0)
-    one = sampling(ERRORS)
-    one.prepare(*bursts(1, 60))
-    assert one.record.metrics["errors"].phi == 1.0
+    sampler = sampling(ERRORS)
+    sampler.prepare(*bursts(2, 60))
+    assert sampler.record.metrics["errors"].phi == pytest.approx(20.0)
+    sampler = sampling(ERRORS)
+    sampler.prepare(*bursts(1, 60))
+    assert sampler.record.metrics["errors"].phi == 1.0
 
 
 def test_a_dispersion_that_is_given_is_not_measured() -> None:
-    one = sampling(ERRORS)
-    one.prepare(*bursts(2, 60), dispersion=3.0)
-    assert one.record.metrics["errors"].phi == 3.0
+    sampler = sampling(ERRORS)
+    sampler.prepare(*bursts(2, 60), dispersion=3.0)
+    assert sampler.record.metrics["errors"].phi == 3.0
 
 
 def test_a_short_history_measures_nothing() -> None:
-    one = sampling(ERRORS)
-    one.prepare(*bursts(2, 20))
-    assert one.record.metrics["errors"].phi == 1.0
+    sampler = sampling(ERRORS)
+    sampler.prepare(*bursts(2, 20))
+    assert sampler.record.metrics["errors"].phi == 1.0
 
 
 def test_bursts_take_more_evidence() -> None:
@@ -426,30 +426,30 @@ def test_bursts_take_more_evidence() -> None:
 
 @pytest.mark.parametrize("trouble", [OUTAGE, MISSING])
 def test_a_history_that_cannot_be_read_prepares_nothing(trouble: Any) -> None:
-    one = sampling(*DEFAULT_METRICS)
-    one.prepare(*[every(DEFAULT_METRICS, trouble)] * 50)
-    assert one.record.prepared is (trouble is MISSING)
-    assert all(each.phi == 1.0 and each.limit is None for each in one.record.metrics.values())
-    lines, _ = one.judged()
+    sampler = sampling(*DEFAULT_METRICS)
+    sampler.prepare(*[every(DEFAULT_METRICS, trouble)] * 50)
+    assert sampler.record.prepared is (trouble is MISSING)
+    assert all(evidence.phi == 1.0 and evidence.limit is None for evidence in sampler.record.metrics.values())
+    lines, _ = sampler.judged()
     prepared = [line for line in lines.values() if line.type != "drift"]  # of it nothing is measured before
     assert [OUTAGE.message in line.message for line in prepared] == [trouble is OUTAGE] * len(prepared)
 
 
 def test_what_was_measured_at_last_is_missed_no_more() -> None:
-    one = sampling(ERRORS)
-    one.prepare({"errors": OUTAGE}, bursts(2, 0)[0])
-    assert not one.record.prepared
-    assert one.judged()[0]["errors"].message == "dispersion was not measured before the run: connection refused"
-    one.prepare(*bursts(2, 60))
-    assert one.record.prepared
-    assert one.record.metrics["errors"].phi == pytest.approx(20.0)
-    assert not one.judged()[0]["errors"].message
+    sampler = sampling(ERRORS)
+    sampler.prepare({"errors": OUTAGE}, bursts(2, 0)[0])
+    assert not sampler.record.prepared
+    assert sampler.judged()[0]["errors"].message == "dispersion was not measured before the run: connection refused"
+    sampler.prepare(*bursts(2, 60))
+    assert sampler.record.prepared
+    assert sampler.record.metrics["errors"].phi == pytest.approx(20.0)
+    assert not sampler.judged()[0]["errors"].message
 
 
 def test_what_is_given_need_not_be_read() -> None:
-    one = sampling(ERRORS)
-    one.prepare({"errors": OUTAGE}, dispersion=2.0)
-    assert one.record.prepared
+    sampler = sampling(ERRORS)
+    sampler.prepare({"errors": OUTAGE}, dispersion=2.0)
+    assert sampler.record.prepared
     latency = sampling(LATENCY)
     latency.prepare({"latency": OUTAGE}, dispersion=2.0)
     assert not latency.record.prepared
@@ -474,34 +474,36 @@ def test_predictions_that_drift_fail_and_others_pass() -> None:
 
 
 def test_other_bins_than_before_are_no_evidence() -> None:
-    one = sampling(DRIFT)
-    take_samples(one, "drift", rows(20, [10, 20, 40, 30], [90, 180, 360, 270]))
-    evidence = one.record.metrics["drift"].drift
+    sampler = sampling(DRIFT)
+    take_samples(sampler, "drift", rows(20, [10, 20, 40, 30], [90, 180, 360, 270]))
+    evidence = sampler.record.metrics["drift"].drift
     edges = (0.5, 1.0, math.inf)
-    other = [binned([0, at * 100, 0], [at * 900, 0, 0], edges) for at in range(1, 20)]
-    lines, decision = take_samples(one, "drift", other)
+    readings = [binned([0, at * 100, 0], [at * 900, 0, 0], edges) for at in range(1, 20)]
+    lines, decision = take_samples(sampler, "drift", readings)
     assert decision.verdict is NO_DATA
     assert "other bins" in lines["drift"].message
-    assert one.record.metrics["drift"].drift == evidence
+    assert sampler.record.metrics["drift"].drift == evidence
 
 
 def test_a_pod_whose_bins_change_between_two_looks_is_left_out() -> None:
-    one = sampling(DRIFT)
-    one.sees(drift=HistogramReading({"s-0": {"": histogram([1] * 4)}}, {"c-0": {"": histogram([1] * 4)}}))
+    sampler = sampling(DRIFT)
+    sampler.sees(drift=HistogramReading({"s-0": {"": histogram([1] * 4)}}, {"c-0": {"": histogram([1] * 4)}}))
     edges = (0.07, 0.2, 0.6, math.inf)
-    one.sees(drift=HistogramReading({"s-0": {"": histogram([9] * 4, edges)}}, {"c-0": {"": histogram([9] * 4, edges)}}))
-    assert one.record.metrics["drift"].drift is None
+    sampler.sees(
+        drift=HistogramReading({"s-0": {"": histogram([9] * 4, edges)}}, {"c-0": {"": histogram([9] * 4, edges)}})
+    )
+    assert sampler.record.metrics["drift"].drift is None
 
 
 def test_arms_with_different_bins_are_not_compared() -> None:
-    one = sampling(DRIFT)
+    sampler = sampling(DRIFT)
     for at in (1, 2):
-        one.sees(
+        sampler.sees(
             drift=HistogramReading(
                 {"s-0": {"": histogram([at] * 3, (1.0, 2.0, math.inf))}}, {"c-0": {"": histogram([at] * 4)}}
             )
         )
-    assert "different bins" in one.judged()[0]["drift"].message
+    assert "different bins" in sampler.judged()[0]["drift"].message
 
 
 # units
@@ -513,17 +515,17 @@ def test_units_that_fall_wrongly_keep_a_canary_from_passing_and_not_from_failing
 
     for rate, wrong, right in ((5, INCONCLUSIVE, PASS), (50, FAIL, FAIL)):
         for canary, verdict in ((300, wrong), (100, right)):
-            one = sampling(ERRORS, UNITS)
+            sampler = sampling(ERRORS, UNITS)
             for at, reading in enumerate(rising(30, (1000, rate), (9000, 45))):
-                lines, decision = one.sees(errors=reading, assignment=units(canary, at))
+                lines, decision = sampler.sees(errors=reading, assignment=units(canary, at))
             assert decision.verdict is verdict
             assert lines["assignment"].verdict is (PASS if canary == 100 else FAIL)
 
 
 def test_units_that_cannot_be_counted_keep_nobody() -> None:
-    one = sampling(ERRORS, UNITS)
+    sampler = sampling(ERRORS, UNITS)
     for reading in rising(30, (1000, 5), (9000, 45)):
-        decision = one.sees(errors=reading, assignment=OUTAGE)[1]
+        decision = sampler.sees(errors=reading, assignment=OUTAGE)[1]
     assert decision.verdict is PASS
 
 
@@ -532,13 +534,13 @@ def test_units_that_cannot_be_counted_keep_nobody() -> None:
 
 def baking(readings: list[Reading], *metrics: Metric) -> MetricsDecision:
     """What is known of a canary that has passed and then has everything."""
-    one = sampling(*metrics)
+    sampler = sampling(*metrics)
     for reading in rising(30, (1000, 5), (9000, 45)):
-        one.take_sample({metric.full_name: reading for metric in metrics})
-    one.weight, one.before = 100, None
+        sampler.take_sample({metric.full_name: reading for metric in metrics})
+    sampler.weight, sampler.before = 100, None
     for reading in readings:
-        one.take_sample({metric.full_name: reading for metric in metrics})
-    return one.judged()[1]
+        sampler.take_sample({metric.full_name: reading for metric in metrics})
+    return sampler.judged()[1]
 
 
 def alone(count: int, requests: float, events: float) -> list[Reading]:
@@ -559,11 +561,11 @@ def test_an_outage_while_it_is_alone_fails_nobody() -> None:
 
 def test_nobody_misses_predictions_of_a_stable_that_has_nothing_to_predict() -> None:
     """Even where a metric without data is to fail."""
-    one = sampling(msgspec.structs.replace(DRIFT, no_data="fail"))
-    assert take_samples(one, "drift", rows(20, [10, 20, 40, 30], [90, 180, 360, 270]))[1].verdict is PASS
-    one.weight, one.before = 100, None
+    sampler = sampling(msgspec.structs.replace(DRIFT, no_data="fail"))
+    assert take_samples(sampler, "drift", rows(20, [10, 20, 40, 30], [90, 180, 360, 270]))[1].verdict is PASS
+    sampler.weight, sampler.before = 100, None
     for at in range(5):
-        decision = one.sees(drift=HistogramReading({}, {"c-0": {"": histogram([at * 10] * 4)}}))[1]
+        decision = sampler.sees(drift=HistogramReading({}, {"c-0": {"": histogram([at * 10] * 4)}}))[1]
     assert decision.verdict is PASS
 
 
@@ -602,7 +604,7 @@ WORLDS = st.lists(
 )
 
 
-@given(WORLDS, st.lists(st.dictionaries(st.sampled_from([each.full_name for each in ALL]), READINGS), max_size=4))
+@given(WORLDS, st.lists(st.dictionaries(st.sampled_from([metric.full_name for metric in ALL]), READINGS), max_size=4))
 @settings(max_examples=200, deadline=None)
 def test_whatever_is_read_is_judged_and_kept(
     worlds: list[tuple[int, dict[str, Reading]]], history: list[dict[str, Reading]]
@@ -630,34 +632,34 @@ COUNTS = st.tuples(st.integers(0, 10**5), st.floats(0, 1), st.integers(0, 10**5)
 
 @given(st.lists(COUNTS | st.sampled_from([OUTAGE, MISSING]), min_size=1, max_size=12))
 @settings(max_examples=300, deadline=None)
-def test_no_trouble_ever_makes_a_canary_fail(seen: list[Any]) -> None:
+def test_no_trouble_ever_makes_a_canary_fail(ticks: list[Any]) -> None:
     """What fails, fails by what was counted: without the troubled ticks it fails as well."""
     total = [0.0] * 4
     readings: list[tuple[Reading, Reading]] = []
-    for each in seen:
-        if isinstance(each, ProviderError | NoData):
-            readings.append((each, each))
+    for tick in ticks:
+        if isinstance(tick, ProviderError | NoData):
+            readings.append((tick, tick))
             continue
         before = counted((total[0], total[1]), (total[2], total[3]))
-        canary, bad, stable, worse = each
+        canary, bad, stable, worse = tick
         total = [total[0] + canary, total[1] + int(canary * bad), total[2] + stable, total[3] + int(stable * worse)]
         readings.append((before, counted((total[0], total[1]), (total[2], total[3]))))
     verdicts = []
-    for kept in (readings, [each for each in readings if isinstance(each[1], CounterReading)]):
+    for pairs in (readings, [pair for pair in readings if isinstance(pair[1], CounterReading)]):
         record = EMPTY
-        for before_, after in kept:
+        for before_, after in pairs:
             record = gathered((ERRORS,), record, {"errors": before_}, {"errors": after}, now=0.0, weight=10)
-        one = sampling(ERRORS, record=record)
-        verdicts.append(one.judged()[1].verdict)
+        sampler = sampling(ERRORS, record=record)
+        verdicts.append(sampler.judged()[1].verdict)
     assert (verdicts[0] is FAIL) == (verdicts[1] is FAIL)
 
 
 def test_a_record_keeps_its_last_samples() -> None:
-    one = sampling(ERRORS)
+    sampler = sampling(ERRORS)
     for reading in itertools.islice(itertools.cycle(rising(1, (1, 0), (1, 0))), MAX_SAMPLES + 10):
-        one.take_sample({"errors": reading})
-    assert len(one.record.samples) == MAX_SAMPLES
-    assert one.record.samples[-1].at == one.now
+        sampler.take_sample({"errors": reading})
+    assert len(sampler.record.samples) == MAX_SAMPLES
+    assert sampler.record.samples[-1].at == sampler.now
 
 
 @pytest.mark.parametrize(
@@ -673,12 +675,14 @@ def test_one_client_alone_fails_no_canary_at_the_gateway(
     share: float | None, pods: tuple[float, float], verdict: Verdict
 ) -> None:
     in_pods = Metric(type="errors", where="pods")
-    one = sampling(ERRORS, in_pods)
+    sampler = sampling(ERRORS, in_pods)
     for at in range(4):
-        one.sees(
+        sampler.sees(
             errors=counted((1000 * at, 50 * at), (9000 * at, 45 * at)),
             errors_in_pods=counted((1000 * at, pods[0] * at), (9000 * at, pods[1] * at)),
         )
-    evidence = msgspec.structs.replace(one.record.metrics["errors-in-pods"], client_share=share)
-    one.record = msgspec.structs.replace(one.record, metrics={**one.record.metrics, "errors-in-pods": evidence})
-    assert one.judged()[1].verdict is verdict
+    evidence = msgspec.structs.replace(sampler.record.metrics["errors-in-pods"], client_share=share)
+    sampler.record = msgspec.structs.replace(
+        sampler.record, metrics={**sampler.record.metrics, "errors-in-pods": evidence}
+    )
+    assert sampler.judged()[1].verdict is verdict

@@ -67,11 +67,11 @@ def test_what_is_remembered_is_bounded_and_the_latest_weighs_most(ticks: list[li
         before, recent = recent, remember(recent, buckets, quantile)
         assert 0.0 <= recent.requests <= max_recent(quantile) * (1 + 1e-9)
         assert sorted(recent.slower, reverse=True) == list(recent.slower)
-        assert all(0.0 <= each <= recent.requests * (1 + 1e-9) for each in recent.slower)
+        assert all(0.0 <= count <= recent.requests * (1 + 1e-9) for count in recent.slower)
         if total := sum(rows):
-            kept = recent.requests / (before.requests + total)
+            share = recent.requests / (before.requests + total)
             old = before.slower or (0.0,) * 3
-            expected = [kept * (old[at] + sum(rows[at + 1 :])) for at in range(3)]
+            expected = [share * (old[at] + sum(rows[at + 1 :])) for at in range(3)]
             assert recent.slower == pytest.approx(expected)
 
 
@@ -90,11 +90,11 @@ def test_the_longest_of_two_limits() -> None:
 def test_slow_requests_are_the_events_of_a_tick() -> None:
     limit = 0.05
     later = {edge: count + (100 if edge > 0.05 else 80) for edge, count in BUCKETS.items()}
-    earlier_scrape, later_scrape = ({"pod": counters({"": each}, limit)} for each in (BUCKETS, later))
+    earlier_scrape, later_scrape = ({"pod": counters({"": buckets}, limit)} for buckets in (BUCKETS, later))
     stable = earlier_scrape, {"pod": counters({"": {edge: 2 * count for edge, count in BUCKETS.items()}}, limit)}
     assert count_increments(canary=(earlier_scrape, later_scrape), stable=stable) == Increments(100, 20, 10_000, 400)
 
 
 def test_a_histogram_without_the_frozen_edge_is_no_data() -> None:
-    other = {"pod": counters({"": {0.2: 5.0, math.inf: 9.0}}, 0.05)}
-    assert isinstance(count_increments(canary=(other, other), stable=(other, other)), NoData)
+    scrape = {"pod": counters({"": {0.2: 5.0, math.inf: 9.0}}, 0.05)}
+    assert isinstance(count_increments(canary=(scrape, scrape), stable=(scrape, scrape)), NoData)

@@ -39,14 +39,14 @@ def test_bytes_that_are_no_record_are_none(packed: bytes) -> None:
 
 
 @given(records, st.integers(0, 60))
-def test_a_record_that_was_cut_is_none(record: Record, left: int) -> None:
+def test_a_record_that_was_cut_is_none(record: Record, length: int) -> None:
     packed = pack(record)
-    assert unpack(packed[: left % len(packed)]) is None
+    assert unpack(packed[: length % len(packed)]) is None
 
 
 def test_a_record_of_another_form_is_none() -> None:
-    other = Record(run=1, plan="p", schema="tandem-serving.io/evidence/v9")
-    assert unpack(gzip.compress(msgspec.json.encode(other))) is None
+    record = Record(run=1, plan="p", schema="tandem-serving.io/evidence/v9")
+    assert unpack(gzip.compress(msgspec.json.encode(record))) is None
 
 
 def test_a_bomb_is_none() -> None:

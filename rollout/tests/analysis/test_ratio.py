@@ -35,7 +35,8 @@ def units(seed: int, *, share: float, configured: float, ticks: int = 100, per_t
 
 def test_units_that_fall_as_configured_rarely_mismatch() -> None:
     ever = sum(
-        any(mismatched(each, alpha=0.05) for each in units(seed, share=0.1, configured=0.1)) for seed in range(300)
+        any(mismatched(assignment, alpha=0.05) for assignment in units(seed, share=0.1, configured=0.1))
+        for seed in range(300)
     )
     assert plausible(ever, 300, 0.05)
 
@@ -84,23 +85,23 @@ def test_without_events_nothing_is_known() -> None:
 
 
 def test_the_estimate_is_the_ratio_of_rates() -> None:
-    found = interval(likelihood(Increments(1000, 30, 9000, 90)))
-    assert found.estimate == pytest.approx(3.0, rel=0.01)
-    assert 1.0 < found.low < 3.0 < found.high < 10.0
+    result = interval(likelihood(Increments(1000, 30, 9000, 90)))
+    assert result.estimate == pytest.approx(3.0, rel=0.01)
+    assert 1.0 < result.low < 3.0 < result.high < 10.0
 
 
 def test_shares_are_those_of_each_tick() -> None:
-    found = interval(likelihood(Increments(100, 1, 1000, 10), Increments(1000, 100, 100, 10)))
-    assert found.estimate == pytest.approx(1.0, rel=0.01)
+    result = interval(likelihood(Increments(100, 1, 1000, 10), Increments(1000, 100, 100, 10)))
+    assert result.estimate == pytest.approx(1.0, rel=0.01)
 
 
 def test_a_canary_without_errors_has_an_upper_end_only() -> None:
-    found = interval(likelihood(Increments(1000, 0, 1000, 50)))
-    assert (found.low, found.estimate) == (0.0, 0.0)
-    assert found.high < 0.5
+    result = interval(likelihood(Increments(1000, 0, 1000, 50)))
+    assert (result.low, result.estimate) == (0.0, 0.0)
+    assert result.high < 0.5
     turned = interval(likelihood(Increments(1000, 50, 1000, 0)))
     assert (turned.estimate, turned.high) == (math.inf, math.inf)
-    assert turned.low == pytest.approx(1 / found.high)
+    assert turned.low == pytest.approx(1 / result.high)
 
 
 def test_dispersion_widens_the_interval() -> None:
@@ -117,22 +118,22 @@ def test_the_interval_covers_the_ratio_at_all_looks(ratio: float) -> None:
         so_far, covered = Likelihood(), True
         for ours, theirs in zip(random.binomial(100, 0.02 * ratio, 60), random.binomial(900, 0.02, 60), strict=True):
             so_far = update_likelihood(so_far, Increments(100, int(ours), 900, int(theirs)))
-            found = interval(so_far, alpha=0.05)
-            covered &= found.low <= ratio <= found.high
+            result = interval(so_far, alpha=0.05)
+            covered &= result.low <= ratio <= result.high
         missed += not covered
     assert plausible(missed, runs, 0.05)
 
 
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(1, 200), st.integers(1, 2000))
 def test_the_estimate_lies_in_the_interval(k_c: int, k_s: int, n_c: int, n_s: int) -> None:
-    found = interval(likelihood(Increments(n_c, min(k_c, n_c), n_s, min(k_s, n_s))))
-    assert found.low <= found.high
-    assert found.estimate is None or found.low <= found.estimate <= found.high
+    result = interval(likelihood(Increments(n_c, min(k_c, n_c), n_s, min(k_s, n_s))))
+    assert result.low <= result.high
+    assert result.estimate is None or result.low <= result.estimate <= result.high
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=5))
-def test_what_is_written_is_read_back_bit_for_bit(given: list[tuple[int, int]]) -> None:
-    so_far = likelihood(*(Increments(50, ours, 500, theirs) for ours, theirs in given))
+def test_what_is_written_is_read_back_bit_for_bit(events: list[tuple[int, int]]) -> None:
+    so_far = likelihood(*(Increments(50, ours, 500, theirs) for ours, theirs in events))
     assert msgspec.json.decode(msgspec.json.encode(so_far), type=Likelihood) == so_far
-    for assignment in units(len(given), share=0.1, configured=0.1, ticks=3):
+    for assignment in units(len(events), share=0.1, configured=0.1, ticks=3):
         assert msgspec.json.decode(msgspec.json.encode(assignment), type=Assignment) == assignment

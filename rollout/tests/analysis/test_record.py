@@ -28,7 +28,7 @@ SIXTEEN = (
 def full() -> Record:
     """As large as it becomes: a long run of sixteen metrics at a high and ever-changing rate."""
     dice = random.Random(1)
-    one = Sampling(SIXTEEN)
+    sampling = Sampling(SIXTEEN)
     totals = {metric.full_name: [1e6] * 40 for metric in SIXTEEN}
     # what is not a whole number, as rates that a rule has recorded, takes most space
     for _ in range(MAX_SAMPLES + 1):
@@ -41,8 +41,8 @@ def full() -> Record:
                 readings[metric.full_name] = binned(total[:20], total[20:], [*range(19), float("inf")])
             else:
                 readings[metric.full_name] = counted((total[0] + total[1], total[1]), (total[2] + total[3], total[3]))
-        one.take_sample(readings)
-    record = one.record
+        sampling.take_sample(readings)
+    record = sampling.record
     for at in range(MAX_NOTES + 1):
         record = add_note(
             record, Note(1.7e9 + at, "Aborting", 50, f"a reason that somebody has written {at}" * 5, "ann")

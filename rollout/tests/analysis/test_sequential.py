@@ -39,9 +39,9 @@ def ticks(draw: st.DrawFn) -> Increments:
     return Increments(canary, draw(st.integers(0, canary)), stable, draw(st.integers(0, stable)))
 
 
-def gathered(test: RatioTest, *given: Increments, onto: RatioEvidence | None = None) -> RatioEvidence:
+def gathered(test: RatioTest, *increments: Increments, onto: RatioEvidence | None = None) -> RatioEvidence:
     evidence = onto or start(test)
-    for tick in given:
+    for tick in increments:
         evidence = update(test, evidence, tick)
     return evidence
 
@@ -146,10 +146,10 @@ def test_requests_without_events_may_be_cut_in_any_way(test: RatioTest, tick: In
 
 
 @given(TESTS, st.lists(ticks(), max_size=6), st.randoms())
-def test_the_order_of_ticks_does_not_matter(test: RatioTest, given: list[Increments], random: Random) -> None:
-    shuffled = list(given)
+def test_the_order_of_ticks_does_not_matter(test: RatioTest, increments: list[Increments], random: Random) -> None:
+    shuffled = list(increments)
     random.shuffle(shuffled)
-    assert logs(gathered(test, *given)) == pytest.approx(logs(gathered(test, *shuffled)), rel=1e-9, abs=1e-8)
+    assert logs(gathered(test, *increments)) == pytest.approx(logs(gathered(test, *shuffled)), rel=1e-9, abs=1e-8)
 
 
 @given(TESTS, st.lists(ticks(), max_size=4), st.lists(ticks(), max_size=4))
@@ -163,12 +163,12 @@ def test_going_on_from_what_was_written_is_never_having_stopped(
 
 
 @given(TESTS, st.lists(ticks(), min_size=1, max_size=4))
-def test_more_errors_of_the_canary_never_help_it(test: RatioTest, given: list[Increments]) -> None:
-    first = given[0]
+def test_more_errors_of_the_canary_never_help_it(test: RatioTest, increments: list[Increments]) -> None:
+    first = increments[0]
     if first.canary_events == first.canary_requests:
         return
     worse = Increments(first.canary_requests, first.canary_events + 1, first.stable_requests, first.stable_events)
-    as_is, with_one_more = gathered(test, *given), gathered(test, worse, *given[1:])
+    as_is, with_one_more = gathered(test, *increments), gathered(test, worse, *increments[1:])
     assert log_rollback(with_one_more) >= log_rollback(as_is) - 1e-9
     assert log_promotion(test, with_one_more) <= log_promotion(test, as_is) + 1e-9
 
@@ -185,10 +185,10 @@ def test_zero_evidence_decides_nothing(test: RatioTest) -> None:
 
 
 @given(TESTS, st.lists(ticks(), min_size=1, max_size=3))
-def test_many_runs_at_once_are_as_one_by_one(test: RatioTest, given: list[Increments]) -> None:
+def test_many_runs_at_once_are_as_one_by_one(test: RatioTest, increments: list[Increments]) -> None:
     columns = [
-        [getattr(tick, name) for tick in given]
+        [getattr(tick, name) for tick in increments]
         for name in ("canary_requests", "canary_events", "stable_requests", "stable_events")
     ]
     at_once = ratio_increments(*columns, BAD, 1.0).sum(axis=0) / test.dispersion
-    assert np.allclose(at_once, gathered(test, *given).bad)
+    assert np.allclose(at_once, gathered(test, *increments).bad)

@@ -66,7 +66,7 @@ def test_a_canary_without_requests_is_no_data() -> None:
 def drifted(ours: list[float], theirs: list[float], ticks: int = 10) -> drift.DriftEvidence:
     evidence = drift.start(len(ours))
     for _ in range(ticks):
-        evidence = drift.update(evidence, [each / ticks for each in ours], [each / ticks for each in theirs])
+        evidence = drift.update(evidence, [count / ticks for count in ours], [count / ticks for count in theirs])
     return evidence
 
 
@@ -118,12 +118,14 @@ def test_the_reason_to_hold_is_the_gravest() -> None:
 
 
 def test_policies_say_what_missing_data_means() -> None:
-    seen = {"errors": GatedVerdict(PASS)}
-    assert combine(seen | {"drift": GatedVerdict(NO_DATA, Policy(no_data="fail"))}) == MetricsDecision(FAIL, ("drift",))
-    assert combine(seen | {"drift": GatedVerdict(NO_DATA, Policy(no_data="ignore"))}) == MetricsDecision(
+    verdicts = {"errors": GatedVerdict(PASS)}
+    assert combine(verdicts | {"drift": GatedVerdict(NO_DATA, Policy(no_data="fail"))}) == MetricsDecision(
+        FAIL, ("drift",)
+    )
+    assert combine(verdicts | {"drift": GatedVerdict(NO_DATA, Policy(no_data="ignore"))}) == MetricsDecision(
         PASS, ("errors",), ("drift",)
     )
-    assert combine(seen | {"drift": GatedVerdict(FAIL, Policy(gate=False))}) == MetricsDecision(PASS, ("errors",))
+    assert combine(verdicts | {"drift": GatedVerdict(FAIL, Policy(gate=False))}) == MetricsDecision(PASS, ("errors",))
 
 
 def test_arms_that_are_not_comparable_pass_nothing() -> None:
@@ -147,7 +149,7 @@ def test_a_pass_needs_a_metric_that_passed_and_a_failure_one_that_failed(judged:
     if decision.verdict is PASS:
         assert decision.metrics
         assert all(judged[name].verdict is PASS and judged[name].policy.gate for name in decision.metrics)
-        assert not any(each.verdict is FAIL and each.policy.gate for each in judged.values())
+        assert not any(result.verdict is FAIL and result.policy.gate for result in judged.values())
     if decision.verdict is FAIL:
         assert decision.metrics
         assert all(judged[name].verdict in (FAIL, NO_DATA) for name in decision.metrics)

@@ -120,7 +120,9 @@ def test_what_is_counted_and_what_is_told_are_all_that_happened(
             if name != "s-1" or now > 20:  # one appears late
                 target.scrape(now, due=restarted and name == "c-1")
         readings = {metric.full_name: _reading(metric, targets, how) for metric in METRICS}
-        windows = {name: extend_window(windows.get(name, CountWindow()), each, now) for name, each in readings.items()}
+        windows = {
+            name: extend_window(windows.get(name, CountWindow()), reading, now) for name, reading in readings.items()
+        }
         record, windows = gather(METRICS, record, windows, now=now, weight=weight, earlier=earlier)
         for name, total in judged.items():
             sample = record.samples[-1]
@@ -129,7 +131,7 @@ def test_what_is_counted_and_what_is_told_are_all_that_happened(
             total[1] += counts[1] + counts[3]
     # all targets are read once more, so that nothing is on its way
     readings = {metric.full_name: _reading(metric, targets, "read") for metric in METRICS}
-    windows = {name: extend_window(windows[name], each, now) for name, each in readings.items()}
+    windows = {name: extend_window(windows[name], reading, now) for name, reading in readings.items()}
     true = sum(sum(target.true.values()) for target in targets.values())
     failed = sum(target.true.get("503", 0.0) for target in targets.values())
     for name, total in judged.items():
@@ -150,11 +152,11 @@ def _reading(metric: Metric, targets: dict[str, Target], how: str) -> Reading:
         assert target.scraped is not None
         target.read = target.scraped[1]
     scraped = {name: target.scraped[0] for name, target in there.items() if target.scraped}
-    arms = ({name: each for name, each in there.items() if name.startswith(arm)} for arm in ("s", "c"))
+    arms = ({name: pod for name, pod in there.items() if name.startswith(arm)} for arm in ("s", "c"))
     if metric is ERRORS:
-        stable, canary = ({name: each.counters for name, each in arm.items()} for arm in arms)
+        stable, canary = ({name: pod.counters for name, pod in arm.items()} for arm in arms)
         return CounterReading(stable, canary, scraped=scraped)
-    slow, ours = ({name: each.histogram for name, each in arm.items()} for arm in arms)
+    slow, ours = ({name: pod.histogram for name, pod in arm.items()} for arm in arms)
     return HistogramReading(slow, ours, scraped=scraped)
 
 
@@ -164,10 +166,10 @@ def _left(window: CountWindow) -> tuple[float, float]:
     for arm in (window.canary, window.stable):
         values = [arm.unplaced, *arm.counted.values()]
         if window.binned:
-            requests += sum(each.get(math.inf, 0.0) for each in values)
+            requests += sum(counts.get(math.inf, 0.0) for counts in values)
         else:
-            requests += sum(count for each in values for key, count in each.items() if key[0] is False)  # type: ignore[index]
-            events += sum(count for each in values for key, count in each.items() if key[0] is True)  # type: ignore[index]
+            requests += sum(count for counts in values for key, count in counts.items() if key[0] is False)  # type: ignore[index]
+            events += sum(count for counts in values for key, count in counts.items() if key[0] is True)  # type: ignore[index]
     return requests, events
 
 

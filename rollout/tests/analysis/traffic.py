@@ -73,13 +73,13 @@ def oracle(*, rate: float, ratio: float, against: float, runs: int, seed: int, s
     """Wald's test of the canary alone, by one who knows both rates; α = β = 1 %, a look at each tick."""
     random = np.random.default_rng(seed)
     tick = steady(rate=rate, ratio=ratio, share=share)
-    event, other = math.log(against), math.log((1 - rate * against) / (1 - rate))
+    event, nonevent = math.log(against), math.log((1 - rate * against) / (1 - rate))
     log, spent = np.zeros(runs), np.zeros(runs)
     rolled_back = promoted = 0
     requests = 0.0
     while len(spent):
         n_c, k_c, _, _ = tick(random, 0, len(spent))
-        log += k_c * event + (n_c - k_c) * other
+        log += k_c * event + (n_c - k_c) * nonevent
         spent += n_c
         fails, passes = log >= math.log(99), log <= -math.log(99)
         ends = fails | passes
@@ -89,11 +89,11 @@ def oracle(*, rate: float, ratio: float, against: float, runs: int, seed: int, s
     return Outcome(rolled_back, promoted, 0, requests / runs)
 
 
-def plausible(seen: float, runs: int, probability: float) -> bool:
+def plausible(count: float, runs: int, probability: float) -> bool:
     """Whether so many of the runs are not too many for this probability: exact binomial tail above one in a million."""
     terms = (
         math.lgamma(runs + 1) - math.lgamma(k + 1) - math.lgamma(runs - k + 1)
         + k * math.log(probability) + (runs - k) * math.log1p(-probability)
-        for k in range(int(seen), runs + 1)
+        for k in range(int(count), runs + 1)
     )  # fmt: skip
     return math.fsum(map(math.exp, terms)) > 1e-6

@@ -123,7 +123,9 @@ def test_every_rule_is_cel_and_stands_where_it_is_meant() -> None:
         program(own.expression)
         assert environment.compile(own.expression).return_type() in (cel.Type.BOOL, cel.Type.DYN)
         schema = ALL[".".join(filter(None, ("$.spec", own.where.replace("[]", ".items"))))]
-        (standing,) = [each for each in schema["x-kubernetes-validations"] if each["rule"] == own.expression]
+        (standing,) = [
+            validation for validation in schema["x-kubernetes-validations"] if validation["rule"] == own.expression
+        ]
         assert (standing["message"], standing.get("fieldPath", "")) == (own.message, own.field and f".{own.field}")
     bundles = [ALL[path] for path in ("$.spec.bundle", "$.spec.variants.items.bundle")]
     assert bundles[0]["x-kubernetes-validations"] == bundles[1]["x-kubernetes-validations"]
@@ -156,11 +158,11 @@ def test_names_get_the_same_verdict(name: str) -> None:
     assert bool(refused(specs.GOOD["bundle"], name=name)) != parsed(specs.GOOD["bundle"], name=name)
 
 
-def _merged(one: Any, other: Any) -> Any:
+def _merged(base: Any, override: Any) -> Any:
     """Two specs as one; where both say something the second is right."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return {**one, **{key: _merged(one[key], own) if key in one else own for key, own in other.items()}}
-    return other
+    if isinstance(base, dict) and isinstance(override, dict):
+        return {**base, **{key: _merged(base[key], own) if key in base else own for key, own in override.items()}}
+    return override
 
 
 _every_spec = st.sampled_from([*specs.GOOD.values(), *(spec for spec, _ in specs.BAD.values())])
@@ -169,8 +171,8 @@ _every_spec = st.sampled_from([*specs.GOOD.values(), *(spec for spec, _ in specs
 @given(st.lists(_every_spec, min_size=1, max_size=3))
 def test_any_mixture_gets_the_same_verdict_from_both(mixed: list[specs.Spec]) -> None:
     spec: specs.Spec = {}
-    for each in mixed:
-        spec = _merged(spec, copy.deepcopy(each))
+    for part in mixed:
+        spec = _merged(spec, copy.deepcopy(part))
     assert (refused(spec) == []) == parsed(spec), refused(spec)
 
 
@@ -250,10 +252,10 @@ def test_a_spec_is_refused_exactly_when_a_rule_is_broken(spec: specs.Spec) -> No
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.path}: {rule.message}")
 def test_each_rule_is_broken_by_a_bad_spec(rule: Rule) -> None:
     """So that none is there that nothing can break, or that is always shadowed by another."""
-    said = f"{rule.path}: {rule.message}".replace("[]", "[0]")
-    index = said.replace("[0]", "[1]")
-    other = [spec for spec, _ in specs.BAD.values()]
-    assert any(message(spec) in (said, index) for spec in [*other, *specs.more_bad()])
+    problem = f"{rule.path}: {rule.message}".replace("[]", "[0]")
+    index = problem.replace("[0]", "[1]")
+    bad_specs = [spec for spec, _ in specs.BAD.values()]
+    assert any(message(spec) in (problem, index) for spec in [*bad_specs, *specs.more_bad()])
 
 
 def test_a_status_fits() -> None:
@@ -272,13 +274,13 @@ def test_a_status_fits() -> None:
 
 def _written() -> dict[str, dict[str, Any]]:
     """InferenceRollouts in the repository's YAML files; those of the overlays are patches."""
-    found = {}
+    rollouts = {}
     for directory in ("examples", "docs"):
         for file in sorted((ROOT / directory).rglob("*.yaml")):
             for index, document in enumerate(yaml.safe_load_all(file.read_text())):
                 if isinstance(document, dict) and document.get("kind") == KIND and "spec" in document:
-                    found[f"{file.relative_to(ROOT)}:{index}"] = document
-    return found
+                    rollouts[f"{file.relative_to(ROOT)}:{index}"] = document
+    return rollouts
 
 
 def test_what_stands_in_the_repository_is_taken() -> None:

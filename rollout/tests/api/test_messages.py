@@ -97,8 +97,12 @@ def every(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def test_an_api_server_says_the_same_as_it_would_show_a_pattern() -> None:
     schemas = list(every(build_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]))
     assert not [schema for schema in schemas if "pattern" in schema]
-    validations = [each for schema in schemas for each in schema.get("x-kubernetes-validations", ())]
-    worded = {each["message"]: each["rule"] for each in validations if each["rule"].startswith("self.matches")}
+    validations = [validation for schema in schemas for validation in schema.get("x-kubernetes-validations", ())]
+    worded = {
+        validation["message"]: validation["rule"]
+        for validation in validations
+        if validation["rule"].startswith("self.matches")
+    }
     for pattern, words in PATTERNS.items():
         assert any(text.startswith(f"must be {words}") and pattern in worded[text] for text in worded), pattern
     # the API server bounds what a rule may cost, by the length of what it is about

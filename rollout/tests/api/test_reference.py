@@ -34,9 +34,9 @@ def test_the_page_is_what_the_structs_say() -> None:
 
 def test_every_field_of_the_crd_is_in_it() -> None:
     listed = {row[0].strip("`") for row in rows()}
-    wanted = {*names(SCHEMA["spec"]), *names(SCHEMA["status"])}
-    assert len(wanted) > 80
-    assert wanted <= listed
+    fields = {*names(SCHEMA["spec"]), *names(SCHEMA["status"])}
+    assert len(fields) > 80
+    assert fields <= listed
 
 
 def test_every_field_is_described() -> None:
@@ -44,21 +44,21 @@ def test_every_field_is_described() -> None:
 
 
 def test_defaults_and_bounds_are_those_of_the_schema() -> None:
-    found = {row[0]: row for row in rows()}
-    assert found["`scaleDownDelay`"][1:3] == ["duration", "`2m`"]
-    assert found["`storePort`"][1:] == [
+    table = {row[0]: row for row in rows()}
+    assert table["`scaleDownDelay`"][1:3] == ["duration", "`2m`"]
+    assert table["`storePort`"][1:] == [
         "integer",
         "`6379`",
         "Port of the online store if store.urlFrom is set, or if store.url names Sentinels. 1 to 65535.",
     ]
-    assert found["`claimName`"][2] == "required"
-    assert found["`policies`"][2] == "`true`"
-    assert "One of `onnxruntime`, `triton`." in found["`runtime`"][3]
+    assert table["`claimName`"][2] == "required"
+    assert table["`policies`"][2] == "`true`"
+    assert "One of `onnxruntime`, `triton`." in table["`runtime`"][3]
 
 
 def test_links_lead_to_headings() -> None:
     text = write_reference()
-    headings = {re.sub(r"[^a-z]", "", each.lower()) for each in re.findall(r"^## (.*)$", text, re.MULTILINE)}
+    headings = {re.sub(r"[^a-z]", "", heading.lower()) for heading in re.findall(r"^## (.*)$", text, re.MULTILINE)}
     targets = set(re.findall(r"\(#(\w+)\)", text))
     assert len(targets) > 20
     assert targets <= headings

@@ -63,8 +63,13 @@ def test_a_manifest_without_spec() -> None:
 
 
 def test_identity() -> None:
-    found = rollout()
-    assert (found.name, found.namespace, found.uid, found.generation) == ("time-estimator", "models", "u-1", 1)
+    resource = rollout()
+    assert (resource.name, resource.namespace, resource.uid, resource.generation) == (
+        "time-estimator",
+        "models",
+        "u-1",
+        1,
+    )
     assert parse({"metadata": {"name": "est"}, "spec": {"bundle": specs.IMAGE}}).namespace == "default"
 
 

@@ -133,11 +133,11 @@ class ApiServer:
     # for tests: what is there, and what others do to it
 
     def get(self, plural: str, name: str, namespace: str = "models") -> Object | None:
-        found = self._objects.get((plural, namespace, name))
-        return copied(found) if found else None
+        manifest = self._objects.get((plural, namespace, name))
+        return copied(manifest) if manifest else None
 
     def all(self, plural: str) -> list[Object]:
-        return [copied(each) for key, each in sorted(self._objects.items()) if key[0] == plural]
+        return [copied(manifest) for key, manifest in sorted(self._objects.items()) if key[0] == plural]
 
     def put(self, plural: str, manifest: Object) -> Object:
         """Make or replace an object, as somebody else."""
@@ -162,7 +162,7 @@ class ApiServer:
     @property
     def history(self) -> list[tuple[str, Key, Object]]:
         """Every change, in order."""
-        return [(event, key, each) for _, event, key, each in self._history]
+        return [(event, key, manifest) for _, event, key, manifest in self._history]
 
     def end_watches(self, *, forget: bool = False) -> None:
         """Cut the connection of every watch; with ``forget``, versions until now are too old to go on from."""
@@ -209,15 +209,15 @@ class ApiServer:
         self._applied.pop(key, None)
         self._record("DELETED", key, gone)
         uid = gone["metadata"]["uid"]
-        for other, each in list(self._objects.items()):
-            owners = each["metadata"].get("ownerReferences") or []
-            if other in self._objects and any(owner["uid"] == uid for owner in owners):
+        for child_key, child in list(self._objects.items()):
+            owners = child["metadata"].get("ownerReferences") or []
+            if child_key in self._objects and any(owner["uid"] == uid for owner in owners):
                 rest = [owner for owner in owners if self._has_uid(owner["uid"])]
                 if not rest:
-                    self._delete(other)
+                    self._delete(child_key)
 
     def _has_uid(self, uid: str) -> bool:
-        return any(each["metadata"]["uid"] == uid for each in self._objects.values())
+        return any(manifest["metadata"]["uid"] == uid for manifest in self._objects.values())
 
     def _record(self, event: str, key: Key, manifest: Object) -> None:
         self._version += 1
@@ -227,12 +227,12 @@ class ApiServer:
         for news in self._watches.values():
             news.set()
 
-    def _apply(self, key: Key, given: Object) -> Object:
+    def _apply(self, key: Key, desired: Object) -> Object:
         """Server-side apply by the only manager: what it gave before and gives no more goes."""
-        for owner in given["metadata"].get("ownerReferences") or ():
+        for owner in desired["metadata"].get("ownerReferences") or ():
             assert owner["uid"], owner
         live = copied(self._objects.get(key) or {})
-        uid, version = given["metadata"].pop("uid", ""), given["metadata"].pop("resourceVersion", "")
+        uid, version = desired["metadata"].pop("uid", ""), desired["metadata"].pop("resourceVersion", "")
         if uid and not live:
             raise _Refused(
                 409, f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
@@ -241,13 +241,15 @@ class ApiServer:
             raise _Refused(422, "metadata.uid: Invalid value: field is immutable")
         if version and live and version != live["metadata"]["resourceVersion"]:
             raise _Refused(409, "the object has been modified; please apply your changes to the latest version")
-        merged = _merged(live, self._applied.get(key) or {}, given)
+        merged = _merged(live, self._applied.get(key) or {}, desired)
         merged["metadata"].setdefault("namespace", key[1])
-        controllers = [each for each in merged["metadata"].get("ownerReferences") or () if each.get("controller")]
+        controllers = [
+            reference for reference in merged["metadata"].get("ownerReferences") or () if reference.get("controller")
+        ]
         if len(controllers) > 1:
             raise _Refused(422, "Only one reference can have Controller set to true")
         stored = self._store(key, merged)
-        self._applied[key] = copied(given)
+        self._applied[key] = copied(desired)
         return stored
 
     # HTTP
@@ -290,9 +292,12 @@ class ApiServer:
 
     def _carry_out(self, call: Call, key: Key, body: Any, request: web.Request) -> Object:
         if call.verb == "list":
-            items = [each for _, each in self._selected(key[0], key[1] or None, request.query.get("labelSelector", ""))]
+            items = [
+                manifest
+                for _, manifest in self._selected(key[0], key[1] or None, request.query.get("labelSelector", ""))
+            ]
             if fields := request.query.get("fieldSelector"):
-                items = [each for each in items if fields == f"metadata.name={each['metadata']['name']}"]
+                items = [manifest for manifest in items if fields == f"metadata.name={manifest['metadata']['name']}"]
             api_version, kind = KINDS[key[0]]
             metadata = {"resourceVersion": str(self._version)}
             return {"apiVersion": api_version, "kind": f"{kind}List", "metadata": metadata, "items": items}
@@ -340,9 +345,9 @@ class ApiServer:
         return self._store(key, live)
 
     def _selected(self, plural: str, namespace: str | None, selector: str) -> Iterable[tuple[Key, Object]]:
-        for key, each in sorted(self._objects.items()):
-            if key[0] == plural and namespace in (None, key[1]) and _matches(each, selector):
-                yield key, each
+        for key, manifest in sorted(self._objects.items()):
+            if key[0] == plural and namespace in (None, key[1]) and _matches(manifest, selector):
+                yield key, manifest
 
     async def _watch(self, request: web.Request, plural: str, namespace: str | None) -> web.StreamResponse:
         since, selector = int(request.query.get("resourceVersion", 0)), request.query.get("labelSelector", "")
@@ -357,12 +362,12 @@ class ApiServer:
         try:
             while True:
                 news.clear()
-                for version, event, key, each in self._history[
+                for version, event, key, manifest in self._history[
                     bisect.bisect(self._history, since, key=itemgetter(0)) :
                 ]:
                     since = version
-                    if key[0] == plural and namespace in (None, key[1]) and _matches(each, selector):
-                        await response.write(json.dumps({"type": event, "object": each}).encode() + b"\n")
+                    if key[0] == plural and namespace in (None, key[1]) and _matches(manifest, selector):
+                        await response.write(json.dumps({"type": event, "object": manifest}).encode() + b"\n")
                 await news.wait()
         except asyncio.CancelledError:
             return _cut(request, response)
@@ -410,18 +415,18 @@ class _Refused(Exception):
         self.code = code
 
 
-def _merged(live: Any, before: Any, given: Any) -> Any:
+def _merged(live: Any, before: Any, desired: Any) -> Any:
     """Maps by key, owner references by uid, everything else as a whole."""
-    if not isinstance(given, dict) or not isinstance(live, dict):
-        return copied(given)
+    if not isinstance(desired, dict) or not isinstance(live, dict):
+        return copied(desired)
     before = before if isinstance(before, dict) else {}
-    merged = {key: each for key, each in live.items() if key in given or key not in before}
-    for key, each in given.items():
+    merged = {key: entry for key, entry in live.items() if key in desired or key not in before}
+    for key, value in desired.items():
         if key == "ownerReferences":
-            dropped = {owner["uid"] for owner in before.get(key) or ()} | {owner["uid"] for owner in each}
-            merged[key] = [owner for owner in live.get(key) or () if owner["uid"] not in dropped] + each
+            dropped = {owner["uid"] for owner in before.get(key) or ()} | {owner["uid"] for owner in value}
+            merged[key] = [owner for owner in live.get(key) or () if owner["uid"] not in dropped] + value
         else:
-            merged[key] = _merged(live.get(key), before.get(key), each)
+            merged[key] = _merged(live.get(key), before.get(key), value)
     return merged
 
 

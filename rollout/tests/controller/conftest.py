@@ -12,5 +12,5 @@ from .world import World, world
 @pytest.fixture
 async def here() -> AsyncIterator[World]:
     """A cluster without any rollout."""
-    async with world() as made:
-        yield made
+    async with world() as cluster:
+        yield cluster

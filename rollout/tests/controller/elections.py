@@ -244,7 +244,7 @@ async def stage() -> AsyncIterator[Stage]:
             await replica.kill()
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)

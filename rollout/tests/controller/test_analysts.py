@@ -24,12 +24,14 @@ async def shipped(here: World, address: str, allowed: str = "") -> None:
     analysis = {"metrics": [{"type": "errors"}], "warmup": "0s", "interval": "30s", "prometheus": address}
     async with controller(here, Platform(allowed_prometheus=allowed)) as ctl:
         for version in ("v1", "v2"):
-            made = manifest(bundle={"image": f"athlete:{version}"}, strategy={"canary": {}}, analysis=analysis)
+            resource = manifest(bundle={"image": f"athlete:{version}"}, strategy={"canary": {}}, analysis=analysis)
             if version == "v1":
-                here.server.put("inferencerollouts", made)
+                here.server.put("inferencerollouts", resource)
             else:
                 here.server.edit(
-                    "inferencerollouts", "time-estimator", lambda each, made=made: each.update(spec=made["spec"])
+                    "inferencerollouts",
+                    "time-estimator",
+                    lambda live, resource=resource: live.update(spec=resource["spec"]),
                 )
             await ctl.run(600)
 
@@ -71,7 +73,7 @@ async def test_keda_is_not_given_an_address_that_the_installation_does_not_allow
 
 async def test_keda_is_given_one_that_it_allows(here: World) -> None:
     await autoscaled(here, THEIRS, allowed=THEIRS)
-    (trigger, *_) = (each["spec"]["triggers"][0] for each in here.server.all("scaledobjects"))
+    (trigger, *_) = (scaled_object["spec"]["triggers"][0] for scaled_object in here.server.all("scaledobjects"))
     assert trigger["metadata"]["serverAddress"] == THEIRS
 
 

@@ -26,12 +26,12 @@ class Counting:
     def now(self) -> float:
         return self.time
 
-    async def apply(self, made: dict[str, Any], *, uid: str = "") -> dict[str, Any]:
+    async def apply(self, rendered: dict[str, Any], *, uid: str = "") -> dict[str, Any]:
         self.applied += 1
         self.touched = False
-        return {**made, "metadata": {**made["metadata"], "uid": "u-1"}}
+        return {**rendered, "metadata": {**rendered["metadata"], "uid": "u-1"}}
 
-    async def same(self, kind: str, namespace: str, name: str, known: Mark | None, since: float) -> bool:
+    async def same(self, kind: str, namespace: str, name: str, mark: Mark | None, since: float) -> bool:
         self.asked += 1
         return not self.touched
 
@@ -82,12 +82,12 @@ class Slow(Counting):
         self.rejected = rejected
         self.together = asyncio.Barrier(4)
 
-    async def apply(self, made: dict[str, Any], *, uid: str = "") -> dict[str, Any]:
+    async def apply(self, rendered: dict[str, Any], *, uid: str = "") -> dict[str, Any]:
         async with asyncio.timeout(30):
             await self.together.wait()
-        if (name := made["metadata"]["name"]) in self.rejected:
+        if (name := rendered["metadata"]["name"]) in self.rejected:
             raise WriteError(name, rejected=True)
-        return await super().apply(made, uid=uid)
+        return await super().apply(rendered, uid=uid)
 
 
 async def test_objects_of_a_revision_are_applied_together_and_each_is_tried() -> None:

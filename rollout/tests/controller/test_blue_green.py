@@ -23,11 +23,11 @@ def put(here: World, active: str, **more: Any) -> None:
     """Make the rollout, or have another colour take the requests."""
     variants = [{"name": name, "bundle": {"image": f"athlete:{name}"}} for name in ("blue", "green")]
     strategy = {"blueGreen": {"active": active, "minDuration": "1m", "bake": "5m"}}
-    made = manifest(**{"variants": variants, "strategy": strategy, "analysis": ANALYSIS, **more})
+    resource = manifest(**{"variants": variants, "strategy": strategy, "analysis": ANALYSIS, **more})
     if here.server.get("inferencerollouts", "time-estimator") is None:
-        here.server.put("inferencerollouts", made)
+        here.server.put("inferencerollouts", resource)
     else:
-        here.server.edit("inferencerollouts", "time-estimator", lambda each: each.update(spec=made["spec"]))
+        here.server.edit("inferencerollouts", "time-estimator", lambda live: live.update(spec=resource["spec"]))
 
 
 async def switched(here: World, ctl: Controller, seconds: float) -> None:
@@ -40,26 +40,26 @@ async def switched(here: World, ctl: Controller, seconds: float) -> None:
 
 def states(here: World) -> list[str]:
     """What became of the runs, in order, as it was written down."""
-    found: list[str] = []
-    for _, (plural, _, _), each in here.server.history:
-        run = (each.get("status") or {}).get("run") if plural == "inferencerollouts" else None
-        if run and (told := f"{run['state']} {run.get('weight', 0)}") not in found[-1:]:
-            found.append(told)
-    return found
+    lines: list[str] = []
+    for _, (plural, _, _), resource in here.server.history:
+        run = (resource.get("status") or {}).get("run") if plural == "inferencerollouts" else None
+        if run and (line := f"{run['state']} {run.get('weight', 0)}") not in lines[-1:]:
+            lines.append(line)
+    return lines
 
 
 def routed(here: World, name: str = "time-estimator") -> list[list[str]]:
     """Images in a route, in order: who has ever got requests by it."""
-    found: list[list[str]] = []
-    for event, (plural, _, own), each in here.server.history:
+    routes: list[list[str]] = []
+    for event, (plural, _, own), route in here.server.history:
         if (plural, own) != ("httproutes", name) or event == "DELETED":
             continue
-        backends = each["spec"]["rules"][0]["backendRefs"]
+        backends = route["spec"]["rules"][0]["backendRefs"]
         heavy = [ref for ref in backends if ref["weight"] > 1 or len(backends) == 1]
         images = [here.image(ref["name"].removesuffix("-transformer")) for ref in heavy]
-        if images not in found[-1:]:
-            found.append(images)
-    return found
+        if images not in routes[-1:]:
+            routes.append(images)
+    return routes
 
 
 async def test_it_is_judged_on_the_preview_host_then_switched_then_promoted(here: World) -> None:
@@ -78,7 +78,7 @@ async def test_it_is_judged_on_the_preview_host_then_switched_then_promoted(here
     assert here.weights() == {GREEN: 100}
     assert states(here) == ["Preparing 0", "Analyzing 0", "Scaling 0", "Baking 100", "Promoted 100"]
     assert routed(here) == [[BLUE], [GREEN]]
-    assert [(each.outcome, each.reason) for each in here.status().history] == [("Promoted", "MetricsPassed")]
+    assert [(entry.outcome, entry.reason) for entry in here.status().history] == [("Promoted", "MetricsPassed")]
 
 
 async def test_one_that_fails_on_the_preview_host_never_gets_a_request_of_clients(here: World) -> None:

@@ -39,7 +39,7 @@ def route(name: str, team: str | None, namespace: str = "models", **spec: Any) -
 
 
 @asynccontextmanager
-async def caching(server: ApiServer, told: Told, **options: Any) -> AsyncIterator[tuple[Cache, list[float]]]:
+async def caching(server: ApiServer, changes: Told, **options: Any) -> AsyncIterator[tuple[Cache, list[float]]]:
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -47,7 +47,7 @@ async def caching(server: ApiServer, told: Told, **options: Any) -> AsyncIterato
         await asyncio.sleep(0)
 
     async with serving(server), server.client() as client:
-        cache = Cache(client, kinds.HTTPRoute, told, sleep=sleep, **options)
+        cache = Cache(client, kinds.HTTPRoute, changes, sleep=sleep, **options)
         task = asyncio.create_task(cache.run())
         try:
             yield cache, waits
@@ -56,90 +56,96 @@ async def caching(server: ApiServer, told: Told, **options: Any) -> AsyncIterato
             await asyncio.gather(task, return_exceptions=True)
 
 
-def names(found: list[dict[str, Any]]) -> list[str]:
-    return sorted(each["metadata"]["name"] for each in found)
+def names(objects: list[dict[str, Any]]) -> list[str]:
+    return sorted(manifest["metadata"]["name"] for manifest in objects)
 
 
 async def test_objects_are_found_by_the_value_of_a_label() -> None:
-    server, told = ApiServer(), Told()
-    for each in (route("a", "one"), route("b", "one"), route("c", "two"), route("d", "one", "water"), route("e", None)):
-        server.put("httproutes", each)
-    async with caching(server, told, labels={"team": None}, index="team") as (cache, _):
+    server, changes = ApiServer(), Told()
+    for manifest in (
+        route("a", "one"),
+        route("b", "one"),
+        route("c", "two"),
+        route("d", "one", "water"),
+        route("e", None),
+    ):
+        server.put("httproutes", manifest)
+    async with caching(server, changes, labels={"team": None}, index="team") as (cache, _):
         await cache.filled.wait()
         assert names(cache.labelled("models", "one")) == ["a", "b"]
         assert names(cache.labelled("water", "one")) == ["d"]
         assert cache.labelled("models", "three") == []
         assert cache.get("models", "e") is None
 
-        server.edit("httproutes", "b", lambda each: each["metadata"]["labels"].update(team="three"))
+        server.edit("httproutes", "b", lambda live: live["metadata"]["labels"].update(team="three"))
         server.remove("httproutes", "a")
-        await told.until(lambda: cache.get("models", "a") is None)
+        await changes.until(lambda: cache.get("models", "a") is None)
         assert cache.labelled("models", "one") == []
         assert names(cache.labelled("models", "three")) == ["b"]
 
 
 async def test_one_namespace_only() -> None:
-    server, told = ApiServer(), Told()
+    server, changes = ApiServer(), Told()
     server.put("httproutes", route("a", "one"))
     server.put("httproutes", route("d", "one", "water"))
-    async with caching(server, told, namespace="water") as (cache, _):
+    async with caching(server, changes, namespace="water") as (cache, _):
         await cache.filled.wait()
         assert names(list(cache.all())) == ["d"]
 
 
 async def test_after_a_gap_only_what_changed_is_told() -> None:
-    server, told = ApiServer(), Told()
+    server, changes = ApiServer(), Told()
     for name in ("same", "edited", "gone"):
         server.put("httproutes", route(name, "one"))
-    async with caching(server, told) as (cache, _):
+    async with caching(server, changes) as (cache, _):
         await cache.filled.wait()
-        await told.until(lambda: len(told.names) == 3)
-        told.names.clear()
+        await changes.until(lambda: len(changes.names) == 3)
+        changes.names.clear()
         server.end_watches(forget=True)
-        server.edit("httproutes", "edited", lambda each: each["spec"].update(x=1))
+        server.edit("httproutes", "edited", lambda live: live["spec"].update(x=1))
         server.remove("httproutes", "gone")
         server.put("httproutes", route("new", "one"))
-        await told.until(lambda: len(told.names) == 3)
-        assert sorted(told.names) == ["edited", "gone", "new"]
+        await changes.until(lambda: len(changes.names) == 3)
+        assert sorted(changes.names) == ["edited", "gone", "new"]
 
 
 async def test_an_api_server_that_is_down_is_asked_less_and_less_often() -> None:
-    server, told = ApiServer(), Told()
+    server, changes = ApiServer(), Told()
     server.put("httproutes", route("a", "one"))
-    left = [8]
+    countdown = [8]
 
     def fault(call: Call) -> Fault | None:
-        left[0] -= 1
-        return Lost(done=False) if left[0] >= 0 else None
+        countdown[0] -= 1
+        return Lost(done=False) if countdown[0] >= 0 else None
 
     server.fault = fault
-    async with caching(server, told) as (cache, waits):
-        await told.until(lambda: cache.filled.is_set())
+    async with caching(server, changes) as (cache, waits):
+        await changes.until(lambda: cache.filled.is_set())
         assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
         # once it has answered, the next gap is a short one again
         server.put("httproutes", route("b", "one"))
-        await told.until(lambda: cache.get("models", "b") is not None)
+        await changes.until(lambda: cache.get("models", "b") is not None)
         server.end_watches()
         server.put("httproutes", route("c", "one"))
-        await told.until(lambda: cache.get("models", "c") is not None)
+        await changes.until(lambda: cache.get("models", "c") is not None)
         assert waits[8:] == [1]
 
 
 async def test_a_watch_that_is_dead_without_anybody_knowing() -> None:
-    server, told = ApiServer(), Told()
+    server, changes = ApiServer(), Told()
     server.put("httproutes", route("a", "one"))
     never = asyncio.Event()
     server.fault = lambda call: never if call.verb == "watch" else None
-    async with caching(server, told, silence=0.01) as (cache, waits):
+    async with caching(server, changes, silence=0.01) as (cache, waits):
         await cache.filled.wait()
         server.put("httproutes", route("b", "one"))
-        await told.until(lambda: cache.get("models", "b") is not None)
+        await changes.until(lambda: cache.get("models", "b") is not None)
         assert waits == []
     never.set()
 
 
 async def test_an_answer_without_a_content_type_is_a_failure_like_any_other() -> None:
-    server, told = ApiServer(), Told()
+    server, changes = ApiServer(), Told()
     server.put("httproutes", route("a", "one"))
     answers = [b"HTTP/1.1 500 no\r\nContent-Length: 0\r\n\r\n"]
 
@@ -159,7 +165,7 @@ async def test_an_answer_without_a_content_type_is_a_failure_like_any_other() ->
         await asyncio.Event().wait()
 
     async with server.client() as client:
-        task = asyncio.create_task(Cache(client, kinds.HTTPRoute, told, sleep=sleep).run())
+        task = asyncio.create_task(Cache(client, kinds.HTTPRoute, changes, sleep=sleep).run())
         async with asyncio.timeout(30):
             await waited.wait()
         assert not task.done()
@@ -170,64 +176,64 @@ async def test_an_answer_without_a_content_type_is_a_failure_like_any_other() ->
 
 
 async def test_what_nobody_reads_is_not_kept() -> None:
-    server, told = ApiServer(), Told()
+    server, changes = ApiServer(), Told()
     fields = [{"manager": "somebody", "fieldsV1": {"f:spec": {}}}]
 
     def managed(name: str) -> dict[str, Any]:
-        made = route(name, "one", hostnames=["example.com"])
-        made["metadata"]["managedFields"] = fields
-        return {**made, "status": {"parents": []}}
+        manifest = route(name, "one", hostnames=["example.com"])
+        manifest["metadata"]["managedFields"] = fields
+        return {**manifest, "status": {"parents": []}}
 
     server.put("httproutes", managed("listed"))
-    async with caching(server, told, without=("spec",)) as (cache, _):
+    async with caching(server, changes, without=("spec",)) as (cache, _):
         await cache.filled.wait()
         server.put("httproutes", managed("watched"))
-        await told.until(lambda: cache.get("models", "watched") is not None)
+        await changes.until(lambda: cache.get("models", "watched") is not None)
         for name in ("listed", "watched"):
-            kept = cache.get("models", name)
-            assert kept is not None
-            assert kept["status"] == {"parents": []}
-            assert kept["metadata"]["labels"] == {"team": "one"}
-            assert "spec" not in kept
-            assert "managedFields" not in kept["metadata"]
+            entry = cache.get("models", name)
+            assert entry is not None
+            assert entry["status"] == {"parents": []}
+            assert entry["metadata"]["labels"] == {"team": "one"}
+            assert "spec" not in entry
+            assert "managedFields" not in entry["metadata"]
 
 
 async def test_the_namespace_with_the_most_is_the_one_that_loses() -> None:
-    server, told = ApiServer(), Told()
+    server, changes = ApiServer(), Told()
     server.put("httproutes", route("small", None, "water", text="x" * 1000))
     for number in range(5):
         server.put("httproutes", route(f"large-{number}", None, "models", text="x" * 20_000))
-    async with caching(server, told, most=60_000) as (cache, _):
+    async with caching(server, changes, most=60_000) as (cache, _):
         await cache.filled.wait()
         assert names(list(cache.all())) == ["large-0", "large-1", "small"]
         server.put("httproutes", route("another", None, "water", text="x" * 1000))
-        await told.until(lambda: "another" in told.names)
+        await changes.until(lambda: "another" in changes.names)
         assert cache.get("water", "another") is not None
         server.put("httproutes", route("another-large", None, "models", text="x" * 20_000))
-        await told.until(lambda: "another-large" in told.names)
+        await changes.until(lambda: "another-large" in changes.names)
         assert names(list(cache.all())) == ["another", "large-0", "large-1", "small"]
         # what goes makes room for what comes
         server.remove("httproutes", "large-0")
         server.put("httproutes", route("last", None, "models", text="x" * 20_000))
-        await told.until(lambda: "last" in told.names)
+        await changes.until(lambda: "last" in changes.names)
         assert names(list(cache.all())) == ["another", "large-1", "last", "small"]
 
 
 async def test_the_services_of_thousands_of_rollouts_are_kept() -> None:
     (service,) = of_kind(bundled(), "InferenceService")
     service["metadata"] |= {"name": "a", "namespace": "models", "resourceVersion": "1"}
-    server, told = ApiServer(), Told()
+    server, changes = ApiServer(), Told()
     server.put("httproutes", service)
     # what the API server and KServe add to it is less than as much again
-    async with caching(server, told, most=MAX_BYTES // 4000 // 2) as (cache, _):
+    async with caching(server, changes, most=MAX_BYTES // 4000 // 2) as (cache, _):
         await cache.filled.wait()
-        kept = cache.get("models", "a")
-        assert kept is not None
-        assert kept["spec"] == service["spec"]
+        entry = cache.get("models", "a")
+        assert entry is not None
+        assert entry["spec"] == service["spec"]
 
 
 async def test_an_object_that_is_nested_too_deeply_ends_no_watch() -> None:
-    server, told = ApiServer(), Told()
+    server, changes = ApiServer(), Told()
     server.put("httproutes", route("a", None))
 
     def deep(call: Call) -> Fault | None:
@@ -235,7 +241,7 @@ async def test_an_object_that_is_nested_too_deeply_ends_no_watch() -> None:
         return Answer(200, "[" * 5000 + "]" * 5000, plain=True)
 
     server.fault = deep
-    async with caching(server, told) as (cache, waits):
+    async with caching(server, changes) as (cache, waits):
         await cache.filled.wait()
         assert names(list(cache.all())) == ["a"]
     assert len(waits) == 1

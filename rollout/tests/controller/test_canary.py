@@ -20,25 +20,25 @@ def canary(bundle: dict[str, Any], **spec: Any) -> dict[str, Any]:
 
 
 def edit(here: World, **spec: Any) -> None:
-    here.server.edit("inferencerollouts", "time-estimator", lambda each: each["spec"].update(spec))
+    here.server.edit("inferencerollouts", "time-estimator", lambda live: live["spec"].update(spec))
 
 
 def command(here: World, verb: str, number: int = 1, comment: str = "as tested") -> None:
     text = f'{{"id": "{number}", "verb": "{verb}", "by": "somebody", "comment": "{comment}"}}'
     annotations = {"tandem-serving.io/command": text}
     here.server.edit(
-        "inferencerollouts", "time-estimator", lambda each: each["metadata"].update(annotations=annotations)
+        "inferencerollouts", "time-estimator", lambda live: live["metadata"].update(annotations=annotations)
     )
 
 
 def states(here: World) -> list[str]:
     """The states of all runs, in order, as they were written down."""
-    found = []
-    for _, (plural, _, _), each in here.server.history:
-        run = (each.get("status") or {}).get("run") if plural == "inferencerollouts" else None
-        if run and (not found or found[-1] != (told := f"{run['state']} {run.get('weight', 0)}")):
-            found.append(f"{run['state']} {run.get('weight', 0)}" if not found else told)
-    return found
+    lines = []
+    for _, (plural, _, _), resource in here.server.history:
+        run = (resource.get("status") or {}).get("run") if plural == "inferencerollouts" else None
+        if run and (not lines or lines[-1] != (line := f"{run['state']} {run.get('weight', 0)}")):
+            lines.append(f"{run['state']} {run.get('weight', 0)}" if not lines else line)
+    return lines
 
 
 async def started(here: World, ctl: Controller, **spec: Any) -> None:
@@ -68,7 +68,7 @@ async def test_a_good_canary_is_promoted(here: World) -> None:
         "Promoted 100",
     ]
     assert status.progress == "Promoted"
-    assert [(each.number, each.outcome, each.version) for each in status.history] == [(1, "Promoted", "v2")]
+    assert [(entry.number, entry.outcome, entry.version) for entry in status.history] == [(1, "Promoted", "v2")]
     assert here.condition("Ready") == ("True", "all variants are ready")
     assert len(here.server.all("inferenceservices")) == 1
 
@@ -86,7 +86,7 @@ async def test_a_finalizer_of_somebody_else_stays(here: World) -> None:
     async with controller(here) as ctl:
         await started(here, ctl)
         here.server.edit(
-            "inferencerollouts", "time-estimator", lambda each: each["metadata"].update(finalizers=["example.com/own"])
+            "inferencerollouts", "time-estimator", lambda live: live["metadata"].update(finalizers=["example.com/own"])
         )
         edit(here, bundle=V2)
         await ctl.run(20)
@@ -106,11 +106,11 @@ async def test_to_take_a_finalizer_away_twice_is_no_error(here: World) -> None:
         await started(here, ctl)
         edit(here, bundle=V2)
         await ctl.run(20)
-        seen = here.server.get("inferencerollouts", "time-estimator")
-        assert seen is not None
-        assert seen["metadata"]["finalizers"]
+        snapshot = here.server.get("inferencerollouts", "time-estimator")
+        assert snapshot is not None
+        assert snapshot["metadata"]["finalizers"]
         for _ in range(2):  # the second time it has not seen yet what became of the first
-            await ctl.cluster.finalize(seen, present=False)
+            await ctl.cluster.finalize(snapshot, present=False)
         own = here.server.get("inferencerollouts", "time-estimator")
         assert own is not None
         assert not own["metadata"].get("finalizers")
@@ -142,7 +142,7 @@ async def test_an_aborted_canary_stays_aborted_until_somebody_starts_it_again(he
         command(here, "start")
         await ctl.run(3600)
         assert here.weights() == {"athlete:v2": 100}
-    assert [each.outcome for each in here.status().history] == ["Promoted", "Aborted"]
+    assert [entry.outcome for entry in here.status().history] == ["Promoted", "Aborted"]
 
 
 async def test_a_version_that_was_aborted_and_is_asked_for_again_says_what_to_do(here: World) -> None:
@@ -156,9 +156,9 @@ async def test_a_version_that_was_aborted_and_is_asked_for_again_says_what_to_do
         edit(here, bundle=V2)
         await ctl.run(600)
         assert here.weights() == {"athlete:v1": 100}
-        for said in (here.status().message, here.condition("Progressing")[1]):
-            assert "Aborted" in said
-            assert said.endswith("this version was already tried; run `tandem rollout start` to try it again")
+        for message in (here.status().message, here.condition("Progressing")[1]):
+            assert "Aborted" in message
+            assert message.endswith("this version was already tried; run `tandem rollout start` to try it again")
         command(here, "start")
         await ctl.run(3600)
         assert here.weights() == {"athlete:v2": 100}
@@ -190,7 +190,7 @@ async def test_a_newer_version_supersedes(here: World) -> None:
         assert "athlete:v2" not in here.weights()
         await ctl.run(3600)
         assert here.weights() == {"athlete:v3": 100}
-    assert [each.outcome for each in here.status().history] == ["Promoted", "Aborted"]
+    assert [entry.outcome for entry in here.status().history] == ["Promoted", "Aborted"]
 
 
 async def test_a_rollback_while_the_old_version_is_there(here: World) -> None:
@@ -204,7 +204,7 @@ async def test_a_rollback_while_the_old_version_is_there(here: World) -> None:
         assert here.weights() == {"athlete:v1": 100}
         await ctl.run(1500)
         assert here.weights() == {"athlete:v1": 100}
-    assert [(each.outcome, each.reason, each.message) for each in here.status().history] == [
+    assert [(entry.outcome, entry.reason, entry.message) for entry in here.status().history] == [
         ("RolledBack", "RolledBackByUser", "rolled back by somebody: customers complain")
     ]
     assert states(here)[-2:] == ["RollingBack 0", "RolledBack 0"]
@@ -226,7 +226,7 @@ async def test_who_started_a_run_and_why_is_in_its_status_and_in_the_history(her
         edit(here, bundle=V3)
         await ctl.run(3600)
         assert here.weights() == {"athlete:v3": 100}
-    assert [(each.outcome, each.started_by, each.start_comment) for each in here.status().history] == [
+    assert [(entry.outcome, entry.started_by, entry.start_comment) for entry in here.status().history] == [
         ("Promoted", "somebody", "a correction"),
         ("Aborted", "somebody", "new features"),
     ]
@@ -258,8 +258,8 @@ async def test_deletion_in_the_middle_gives_stable_all_requests_first(here: Worl
         await ctl.run(30)
     assert here.server.all("inferencerollouts") == []
     last = [
-        each
-        for _, (plural, _, name), each in here.server.history[before:]
+        route
+        for _, (plural, _, name), route in here.server.history[before:]
         if (plural, name) == ("httproutes", "time-estimator")
     ]
     assert last

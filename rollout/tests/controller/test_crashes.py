@@ -29,11 +29,11 @@ def put(here: World, **spec: Any) -> None:
     """Make the rollout, or give it another spec."""
     # the objects that these are about come and go in test_interruptions
     few = {"monitoring": {"podMonitors": False}, "network": {"policies": False}}
-    made = manifest(**{"analysis": ANALYSIS, "scaleDownDelay": "30s", **few, **spec})
+    resource = manifest(**{"analysis": ANALYSIS, "scaleDownDelay": "30s", **few, **spec})
     if here.server.get("inferencerollouts", "time-estimator") is None:
-        here.server.put("inferencerollouts", made)
+        here.server.put("inferencerollouts", resource)
     else:
-        here.server.edit("inferencerollouts", "time-estimator", lambda each: each.update(spec=made["spec"]))
+        here.server.edit("inferencerollouts", "time-estimator", lambda live: live.update(spec=resource["spec"]))
 
 
 def bundle(version: str) -> dict[str, Any]:
@@ -73,7 +73,7 @@ async def blue_green(here: World, wait: Wait) -> None:
 
 
 def compared(*weights: int) -> dict[str, Any]:
-    variants = [{**each, "weight": weight} for each, weight in zip(COLOURS, weights, strict=True)]
+    variants = [{**variant, "weight": weight} for variant, weight in zip(COLOURS, weights, strict=True)]
     return {"variants": variants, "strategy": {"abTest": {"horizon": "60s"}}}
 
 
@@ -124,33 +124,33 @@ STORIES: dict[str, tuple[Story, list[str], dict[str, int]]] = {
 
 def steps(here: World) -> list[str]:
     """What became of the runs, in order, as it was written down."""
-    found: list[str] = []
-    for _, (plural, _, _), each in here.server.history:
-        run = (each.get("status") or {}).get("run") if plural == "inferencerollouts" else None
-        if run and (step := f"{run['state']} {run.get('weight', 0)}") not in found[-1:]:
-            found.append(step)
-    return found
+    lines: list[str] = []
+    for _, (plural, _, _), resource in here.server.history:
+        run = (resource.get("status") or {}).get("run") if plural == "inferencerollouts" else None
+        if run and (step := f"{run['state']} {run.get('weight', 0)}") not in lines[-1:]:
+            lines.append(step)
+    return lines
 
 
 def weights(here: World) -> list[dict[str, int]]:
     """Weights of the route, in order."""
-    found: list[dict[str, int]] = []
-    for _, (plural, _, name), each in here.server.history:
-        if (plural, name) == ("httproutes", "time-estimator") and (now := route_weights(each)) not in found[-1:]:
-            found.append(now)
-    return found
+    history: list[dict[str, int]] = []
+    for _, (plural, _, name), route in here.server.history:
+        if (plural, name) == ("httproutes", "time-estimator") and (now := route_weights(route)) not in history[-1:]:
+            history.append(now)
+    return history
 
 
 def after_the_first(wait: Wait, begin: Callable[[], None], story: Story) -> Wait:
     """Waits, of which the first, until a version serves, is no part of what a story is about."""
     # how a canary begins is told elsewhere
-    left = 2 if story is static else 1
+    waits = 2 if story is static else 1
 
     async def waiting(seconds: float) -> None:
-        nonlocal left
+        nonlocal waits
         await wait(seconds)
-        left -= 1
-        if not left:
+        waits -= 1
+        if not waits:
             begin()
 
     return waiting
@@ -166,16 +166,18 @@ async def undisturbed(story: Story) -> tuple[dict[str, Any], list[dict[str, int]
 
 @pytest.mark.parametrize("name", STORIES)
 async def test_the_story(name: str) -> None:
-    story, told, end = STORIES[name]
+    story, expected_steps, end = STORIES[name]
     async with world() as here, controller(here) as ctl:
         here.rate = BUSY
         await story(here, ctl.run)
-        assert steps(here) == told
+        assert steps(here) == expected_steps
         assert here.weights() == end
         assert here.condition("Ready")[0] == "True"
 
 
-async def killed_after(writes: int, story: Story, told: list[str], end: dict[str, Any], routed: list[Any]) -> bool:
+async def killed_after(
+    writes: int, story: Story, expected_steps: list[str], end: dict[str, Any], routed: list[Any]
+) -> bool:
     """Whether the controller was killed: the story had so many writes."""
     killed = False
     async with world() as here, controller(here) as ctl:
@@ -190,7 +192,7 @@ async def killed_after(writes: int, story: Story, told: list[str], end: dict[str
 
         await story(here, after_the_first(wait, begin, story))
         assert here.end_state() == end, f"killed after {writes} writes"
-        assert steps(here) == told, f"killed after {writes} writes"
+        assert steps(here) == expected_steps, f"killed after {writes} writes"
         assert weights(here) == routed, f"killed after {writes} writes"
     return killed
 
@@ -201,24 +203,24 @@ PARTS = 4
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("name", STORIES)
 async def test_a_controller_that_is_killed_between_any_two_writes(name: str, part: int) -> None:
-    story, told, _ = STORIES[name]
+    story, expected_steps, _ = STORIES[name]
     end, routed, calls = await undisturbed(story)
     writes = part
-    while await killed_after(writes, story, told, end, routed):
+    while await killed_after(writes, story, expected_steps, end, routed):
         writes += PARTS
     assert writes >= sum(call.writes for call in calls)
 
 
 async def told_despite(fault: Callable[[Call], Fault | None], name: str) -> None:
     """A story ends as it does without faults, by the same steps."""
-    story, told, weighted = STORIES[name]
+    story, expected_steps, weighted = STORIES[name]
     async with world() as here:
         here.rate = BUSY
         here.server.fault = fault
         async with controller(here) as ctl:
             await story(here, ctl.run)
         assert here.weights() == weighted
-        assert steps(here) == told
+        assert steps(here) == expected_steps
 
 
 @pytest.mark.parametrize("kind", FAULTS)
@@ -240,12 +242,12 @@ async def test_every_call_fails_once(name: str, kind: str) -> None:
 @pytest.mark.parametrize("name", STORIES)
 async def test_every_second_call_fails_in_one_way_or_another(name: str, first: int) -> None:
     kinds = itertools.islice(itertools.cycle(FAULTS), first, None)
-    made: Counter[Call] = Counter()
+    attempts: Counter[Call] = Counter()
     failed: set[tuple[str, str]] = set()
 
     def fault(call: Call) -> Fault | None:
-        made[call] += 1
-        if made[call] % 2 == 0:
+        attempts[call] += 1
+        if attempts[call] % 2 == 0:
             return None
         kind = next(kinds)
         failed.add((call.resource, kind))

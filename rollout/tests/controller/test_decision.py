@@ -113,9 +113,9 @@ def test_what_gets_its_first_weight_waits_for_the_gateway_while_others_answer() 
     (new,) = there.specified
     decision = decide(there)
     assert (decision.plan.weights, decision.arriving) == ({STABLE.name: 100}, {new.name: NOW})
-    known = {"tandem-serving.io/arriving": f'{{"{new.name}": {NOW - PASSING_S}}}'}
+    annotation = {"tandem-serving.io/arriving": f'{{"{new.name}": {NOW - PASSING_S}}}'}
     backends = [{"name": f"{name}-transformer", "weight": 100} for name in (STABLE.name, new.name)]
-    route = {"metadata": {"annotations": known}, "spec": {"rules": [{"name": "split", "backendRefs": backends}]}}
+    route = {"metadata": {"annotations": annotation}, "spec": {"rules": [{"name": "split", "backendRefs": backends}]}}
     decision = decide(replace(there, route=HTTPRoute.of(route)))
     assert (decision.plan.weights, decision.arriving) == ({new.name: 100}, {})
     assert decision.leaving == {STABLE.name: NOW}

@@ -23,9 +23,9 @@ OF = rollout()
 V1, V2 = (Revision.of(OF, variant) for variant in OF.spec.all_variants)
 
 
-def seen(revision: Revision, **given: Any) -> Observed:
+def seen(revision: Revision, **fields: Any) -> Observed:
     default = {"transformers": 1, "predictors": 1, "verification": verification(revision.variant.name)}
-    return Observed(variant=revision.variant.name, name=revision.name, **{**default, **given})
+    return Observed(variant=revision.variant.name, name=revision.name, **{**default, **fields})
 
 
 def said(
@@ -36,12 +36,12 @@ def said(
     now: float = NOW,
 ) -> RolloutStatus:
     specified = [V1, V2]
-    found = plan_weights(OF, specified, observed, now)
+    plan = plan_weights(OF, specified, observed, now)
     return describe(
         OF,
         specified,
         observed,
-        found,
+        plan,
         errors or {},
         HTTPRoute.of(route) if route else None,
         "http://u",
@@ -51,13 +51,16 @@ def said(
 
 
 def condition(status: RolloutStatus, kind: str = "Ready") -> Any:
-    return next(each for each in status.conditions if each.type == kind)
+    return next(entry for entry in status.conditions if entry.type == kind)
 
 
 def test_a_rollout_that_serves() -> None:
     status = said(seen(V1, weight=90), seen(V2, weight=10))
     assert (status.ready, status.weights, status.message, status.url) == ("2/2", "v1=90 v2=10", "", "http://u")
-    assert [(each.version, each.digest) for each in status.variants] == [("v1", digest("v1")), ("v2", digest("v2"))]
+    assert [(variant.version, variant.digest) for variant in status.variants] == [
+        ("v1", digest("v1")),
+        ("v2", digest("v2")),
+    ]
     assert (condition(status).status, condition(status).reason) == ("True", "Complete")
 
 
@@ -69,8 +72,8 @@ def test_nothing_is_said_anew_when_nothing_changes() -> None:
 def test_times_are_those_of_the_change() -> None:
     first = said(seen(V1, weight=90), seen(V2, weight=10))
     later = said(seen(V1, weight=90), seen(V2, weight=10, predictors=0), before=first, now=NOW + 60)
-    assert [each.since for each in first.variants] == ["2027-01-15T08:00:00Z"] * 2
-    assert [each.since for each in later.variants] == ["2027-01-15T08:00:00Z", "2027-01-15T08:01:00Z"]
+    assert [variant.since for variant in first.variants] == ["2027-01-15T08:00:00Z"] * 2
+    assert [variant.since for variant in later.variants] == ["2027-01-15T08:00:00Z", "2027-01-15T08:01:00Z"]
     assert condition(later).last_transition_time == "2027-01-15T08:01:00Z"
     assert condition(later, "Valid").last_transition_time == "2027-01-15T08:00:00Z"
 
@@ -91,17 +94,17 @@ def test_the_worst_comes_first() -> None:
 def test_a_version_that_is_known_is_not_forgotten_by_a_new_controller() -> None:
     first = said(seen(V1, weight=90), seen(V2, weight=10))
     status = said(seen(V1, weight=90, verification=None), seen(V2, weight=10, verification=None), before=first)
-    assert [(each.phase, each.version) for each in status.variants] == [("Ready", "v1"), ("Ready", "v2")]
+    assert [(variant.phase, variant.version) for variant in status.variants] == [("Ready", "v1"), ("Ready", "v2")]
 
 
 def test_a_write_that_is_refused_and_one_that_failed() -> None:
     rejected, failed = WriteError("denied", rejected=True), WriteError("timed out", rejected=False)
-    assert [each.phase for each in said(errors={V1.name: rejected, V2.name: failed}).variants] == [
+    assert [variant.phase for variant in said(errors={V1.name: rejected, V2.name: failed}).variants] == [
         "Rejected",
         "Pending",
     ]
     serving = said(seen(V1, weight=90), seen(V2, weight=10), errors={V2.name: rejected})
-    assert [(each.phase, each.weight) for each in serving.variants] == [("Ready", 90), ("Ready", 10)]
+    assert [(variant.phase, variant.weight) for variant in serving.variants] == [("Ready", 90), ("Ready", 10)]
     assert (serving.message, condition(serving).status) == ("v2: denied", "False")
 
 
@@ -139,10 +142,10 @@ def test_two_revisions_of_one_variant_are_told_apart_by_their_part_in_the_run() 
         number=1, state="Analyzing", stable=old.name, canary=new.name, plan="", started="", since="", weight=10
     )
     error = {of.name: WriteError("denied", rejected=True)}  # so that the route stays as it is
-    found = plan_weights(of, [specified], [old, new], NOW)
+    plan = plan_weights(of, [specified], [old, new], NOW)
 
     def weights(before: RolloutStatus, *observed: Observed) -> str:
-        return describe(of, [specified], observed, found, error, None, "http://u", before, NOW).weights
+        return describe(of, [specified], observed, plan, error, None, "http://u", before, NOW).weights
 
     assert weights(RolloutStatus(run=run), old, new) == "stable=90 canary=10"
     assert weights(RolloutStatus(run=run), old) == "main=90"

@@ -57,9 +57,9 @@ async def test_one_of_two_leads_and_stays_the_leader() -> None:
         await asyncio.sleep(600)
         assert [(name, event) for _, name, event in scene.history] == [("a", "begins")]
         assert scene.most_leaders == scene.most_acting == 1
-        (taken, *renewals) = [lease for _, lease in scene.server.writes]
-        assert {lease.holder for lease in (taken, *renewals)} == {"a"}
-        assert {(lease.acquired, lease.transitions) for lease in renewals} == {(taken.acquired, 0)}
+        (acquisition, *renewals) = [lease for _, lease in scene.server.writes]
+        assert {lease.holder for lease in (acquisition, *renewals)} == {"a"}
+        assert {(lease.acquired, lease.transitions) for lease in renewals} == {(acquisition.acquired, 0)}
         assert len(renewals) == pytest.approx(600 / Timing().renewal, abs=5)
 
 

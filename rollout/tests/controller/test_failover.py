@@ -195,7 +195,7 @@ async def pair(*names: str) -> AsyncIterator[Pair]:
 
 @pytest.mark.parametrize("how", ["killed", "stopped", "cut off"])
 async def test_a_leader_that_is_gone_in_mid_promotion_makes_no_difference(how: str) -> None:
-    _, told, end = STORIES["promotion"]
+    _, expected_steps, end = STORIES["promotion"]
     async with pair("a", "b") as both:
         here, a = both.world, both.replicas[0]
         put(here, **bundle("v1"))
@@ -210,10 +210,10 @@ async def test_a_leader_that_is_gone_in_mid_promotion_makes_no_difference(how: s
         took = await both.until(lambda: both.leader is both.replicas[1])
         assert took <= (1.0 if how == "stopped" else FAILOVER_S)
         await both.until(lambda: here.weights() == end)
-        assert steps(here) == told[: len(steps(here))]
-        await both.until(lambda: steps(here) == told)
+        assert steps(here) == expected_steps[: len(steps(here))]
+        await both.until(lambda: steps(here) == expected_steps)
         assert {"athlete:v1": 50, "athlete:v2": 50} in [
-            {here.image(name): weight for name, weight in each.items()} for each in weights(here)
+            {here.image(name): weight for name, weight in route.items()} for route in weights(here)
         ]
 
 

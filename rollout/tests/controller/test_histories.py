@@ -59,8 +59,8 @@ def write(spec: dict[str, Any]) -> Act:
     return act
 
 
-def behave(image: str, made: Any) -> Act:
-    return lambda here, ctl: here.pods.update({image: made})
+def behave(image: str, statuses: Any) -> Act:
+    return lambda here, ctl: here.pods.update({image: statuses})
 
 
 def answer(image: str, failure: VerificationFailure | None) -> Act:
@@ -85,8 +85,8 @@ def refuse(resource: str, code: int) -> Act:
 
 def delete(plural: str) -> Act:
     def act(here: World, ctl: Controller) -> None:
-        for each in here.server.all(plural)[:1]:
-            here.server.remove(plural, each["metadata"]["name"])
+        for resource in here.server.all(plural)[:1]:
+            here.server.remove(plural, resource["metadata"]["name"])
 
     return act
 

@@ -20,34 +20,34 @@ API = "api.example"
 
 
 def put(here: World, namespace: str, name: str, **spec: Any) -> None:
-    made = manifest(bundle={"image": "athlete:v1"}, **spec)
-    made["metadata"] |= {"namespace": namespace, "name": name}
+    resource = manifest(bundle={"image": "athlete:v1"}, **spec)
+    resource["metadata"] |= {"namespace": namespace, "name": name}
     there = here.server.get("inferencerollouts", name, namespace)
-    here.server.put("inferencerollouts", {**(there or made), "spec": made["spec"]})
+    here.server.put("inferencerollouts", {**(there or resource), "spec": resource["spec"]})
 
 
 def hosts_of(here: World, namespace: str, name: str) -> list[str]:
     """Hosts of all routes of a rollout."""
-    routes = [each for each in here.server.all("httproutes") if each["metadata"]["namespace"] == namespace]
+    routes = [route for route in here.server.all("httproutes") if route["metadata"]["namespace"] == namespace]
     return sorted(
         {
             host
-            for each in routes
-            if each["metadata"]["name"].partition(".")[0].removesuffix("-preview") == name
-            for host in each["spec"]["hostnames"]
+            for route in routes
+            if route["metadata"]["name"].partition(".")[0].removesuffix("-preview") == name
+            for host in route["spec"]["hostnames"]
         }
     )
 
 
 def told(here: World, namespace: str, name: str) -> dict[str, tuple[str, str, str]]:
     conditions = here.status(name, namespace).conditions
-    return {each.type: (each.status, each.reason, each.message) for each in conditions}
+    return {condition.type: (condition.status, condition.reason, condition.message) for condition in conditions}
 
 
 @pytest.fixture
 async def ctl(here: World) -> Any:
-    async with controller(here) as made:
-        yield made
+    async with controller(here) as instance:
+        yield instance
 
 
 async def test_the_later_one_gets_no_route_and_both_are_told(here: World, ctl: Controller) -> None:
@@ -100,10 +100,10 @@ async def test_an_edit_takes_no_host_and_keeps_those_that_are_free(here: World, 
 async def test_the_preview_host_is_a_claim_as_well(here: World, ctl: Controller) -> None:
     put(here, "z-team", "first", route={"hostnames": [f"preview-{API}"]})
     await ctl.run()
-    colours = {"variants": [{"name": each, "bundle": {"image": "athlete:v1"}} for each in ("blue", "green")]}
-    made = manifest(**colours, strategy={"blueGreen": {"active": "blue"}}, route={"hostnames": [API]})
-    made["metadata"] |= {"namespace": "a-team", "name": "second"}
-    here.server.put("inferencerollouts", made)
+    colours = {"variants": [{"name": colour, "bundle": {"image": "athlete:v1"}} for colour in ("blue", "green")]}
+    resource = manifest(**colours, strategy={"blueGreen": {"active": "blue"}}, route={"hostnames": [API]})
+    resource["metadata"] |= {"namespace": "a-team", "name": "second"}
+    here.server.put("inferencerollouts", resource)
     await ctl.run()
     assert hosts_of(here, "a-team", "second") == [API]
     assert f"preview-{API} belongs to" in told(here, "a-team", "second")["HostnamesUnique"][2]
@@ -129,18 +129,18 @@ async def test_hosts_that_the_installation_does_not_allow_get_no_route(here: Wor
 def test_the_index_finds_all_rivals_and_says_whom_a_change_concerns(
     changes: list[tuple[int, list[str] | None]],
 ) -> None:
-    index, known = HostIndex(), dict[int, HostClaim]()
+    index, claims = HostIndex(), dict[int, HostClaim]()
 
     def rivals(own: HostClaim) -> set[tuple[str, str]]:
-        others = (each for each in known.values() if each.name != own.name)
+        candidates = (claim for claim in claims.values() if claim.name != own.name)
         return {
-            (each.namespace, each.name)
-            for each in others
-            if any(overlap(one, other) for one in own.hosts for other in each.hosts)
+            (claim.namespace, claim.name)
+            for claim in candidates
+            if any(overlap(host, rival_host) for host in own.hosts for rival_host in claim.hosts)
         }
 
     for number, own in changes:
-        before = known.pop(number, None)
+        before = claims.pop(number, None)
         concerned = rivals(before) if before else set()
         if own is None:
             assert index.drop(("n", str(number))) == concerned
@@ -148,5 +148,5 @@ def test_the_index_finds_all_rivals_and_says_whom_a_change_concerns(
         after = HostClaim("n", str(number), ("g", "g"), tuple(own))
         touched = index.put(after)
         assert touched == (set() if before == after else concerned | rivals(after))
-        known[number] = after
+        claims[number] = after
         assert index.rivals(after) == rivals(after)

@@ -24,7 +24,7 @@ async def story(here: World, wait: Wait) -> None:
     here.server.edit(
         "inferencerollouts",
         "time-estimator",
-        lambda each: each.update(spec=manifest(bundle={"image": "athlete:v2"})["spec"]),
+        lambda live: live.update(spec=manifest(bundle={"image": "athlete:v2"})["spec"]),
     )
     await wait(300)
 
@@ -40,19 +40,19 @@ async def undisturbed() -> tuple[dict[str, Any], list[Call]]:
 def no_step_twice(here: World) -> None:
     """Each version got the weight once, each InferenceService was made once and pinned once, before it had any."""
     routed = []
-    made: dict[str, list[str]] = {}
-    for event, (plural, _, name), each in here.server.history:
+    events: dict[str, list[str]] = {}
+    for event, (plural, _, name), resource in here.server.history:
         if (plural, name) == ("httproutes", "time-estimator"):
-            routed.append(route_weights(each))
+            routed.append(route_weights(resource))
         if plural == "inferenceservices":
-            made.setdefault(name, []).append(event)
-            assert pinned_digest(each) == "" or each["metadata"]["generation"] == 2
+            events.setdefault(name, []).append(event)
+            assert pinned_digest(resource) == "" or resource["metadata"]["generation"] == 2
             if event == "MODIFIED":
-                assert pinned_digest(each)
+                assert pinned_digest(resource)
                 assert not any(name in weights for weights in routed)
     steps = [step for step, before in zip(routed, [None, *routed], strict=False) if step != before]
     assert len(steps) == 2, steps
-    assert sorted(made.values()) == [["ADDED", "MODIFIED"], ["ADDED", "MODIFIED", "DELETED"]]
+    assert sorted(events.values()) == [["ADDED", "MODIFIED"], ["ADDED", "MODIFIED", "DELETED"]]
 
 
 async def killed_after(writes: int, end: dict[str, Any]) -> bool:
@@ -104,11 +104,11 @@ async def test_any_one_call_fails(kind: str) -> None:
     end, calls = await undisturbed()
     for n in range(len(calls)):
         async with world() as here, controller(here) as ctl:
-            left = [n]
+            countdown = [n]
 
-            def fault(call: Call, left: list[int] = left) -> Fault | None:
-                left[0] -= 1
-                return FAULTS[kind] if left[0] == -1 else None
+            def fault(call: Call, countdown: list[int] = countdown) -> Fault | None:
+                countdown[0] -= 1
+                return FAULTS[kind] if countdown[0] == -1 else None
 
             here.server.fault = fault
             await story(here, ctl.run)
@@ -117,19 +117,19 @@ async def test_any_one_call_fails(kind: str) -> None:
 
 
 async def test_a_throttled_write_waits_as_long_as_it_is_told(here: World) -> None:
-    told: list[float] = []
+    times: list[float] = []
 
     def fault(call: Call) -> Fault | None:
         if call.resource != "podmonitors" or not call.writes:
             return None
-        told.append(here.now)
-        return Answer(429, "too many requests", {"Retry-After": "20"}) if len(told) == 1 else None
+        times.append(here.now)
+        return Answer(429, "too many requests", {"Retry-After": "20"}) if len(times) == 1 else None
 
     here.server.fault = fault
     async with controller(here) as ctl:
         here.server.put("inferencerollouts", manifest(bundle={"image": "athlete:v1"}))
         await ctl.run(60)
-    assert [at - told[0] for at in told] == [0, 20]
+    assert [at - times[0] for at in times] == [0, 20]
     assert here.status().message == ""
 
 
@@ -155,7 +155,7 @@ async def test_a_write_that_keeps_failing_is_tried_less_and_less_often(here: Wor
 
 async def test_two_controllers_at_once(here: World) -> None:
     end, _ = await undisturbed()
-    async with controller(here) as one, controller(here) as other:
+    async with controller(here) as first, controller(here) as second:
 
         async def wait(seconds: float) -> None:
             until = here.now + seconds
@@ -165,9 +165,9 @@ async def test_two_controllers_at_once(here: World) -> None:
                     before = here.server.version
                     here.turn()
                     # neither waits for what the other does
-                    await asyncio.gather(*(each.one_pass(*key) for each in (one, other) for key in one.rollouts()))
-                    await asyncio.gather(one.caught_up(), other.caught_up())
-                due = min([*one.due.values(), *other.due.values()])
+                    await asyncio.gather(*(ctl.one_pass(*key) for ctl in (first, second) for key in first.rollouts()))
+                    await asyncio.gather(first.caught_up(), second.caught_up())
+                due = min([*first.due.values(), *second.due.values()])
                 if due > until:
                     break
                 here.now = max(here.now, due)
@@ -195,7 +195,7 @@ async def test_watches_that_end_are_taken_up_again(here: World, forget: bool) ->
         here.server.edit(
             "inferencerollouts",
             "time-estimator",
-            lambda each: each.update(spec=manifest(bundle={"image": "athlete:v2"})["spec"]),
+            lambda live: live.update(spec=manifest(bundle={"image": "athlete:v2"})["spec"]),
         )
         await ctl.run(6)
         assert here.weights() == {"athlete:v2": 100}

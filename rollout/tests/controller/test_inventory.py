@@ -18,10 +18,10 @@ KEYS = {"auth": {"apiKeys": {"secretName": "clients"}}}
 
 @pytest.fixture
 async def ctl(here: World) -> AsyncIterator[Controller]:
-    async with controller(here) as made:
+    async with controller(here) as instance:
         here.server.put("inferencerollouts", manifest(bundle={"image": "athlete:v1"}, route=KEYS))
-        await made.run(60)
-        yield made
+        await instance.run(60)
+        yield instance
 
 
 def one(here: World, plural: str) -> dict[str, Any]:
@@ -44,19 +44,19 @@ async def test_an_hour_in_which_nothing_happens_costs_lists_only(here: World, ct
 @pytest.mark.parametrize(
     ("plural", "change"),
     [
-        ("scaledobjects", lambda each: each["spec"].update(minReplicaCount=7)),
-        ("networkpolicies", lambda each: each["spec"].update(ingress=[])),
-        ("services", lambda each: each["spec"].update(ports=[])),
-        ("poddisruptionbudgets", lambda each: each["metadata"].pop("labels")),
-        ("podmonitors", lambda each: each["metadata"].pop("ownerReferences")),
+        ("scaledobjects", lambda live: live["spec"].update(minReplicaCount=7)),
+        ("networkpolicies", lambda live: live["spec"].update(ingress=[])),
+        ("services", lambda live: live["spec"].update(ports=[])),
+        ("poddisruptionbudgets", lambda live: live["metadata"].pop("labels")),
+        ("podmonitors", lambda live: live["metadata"].pop("ownerReferences")),
     ],
 )
 async def test_an_edit_is_undone(
     here: World, ctl: Controller, plural: str, change: Callable[[dict[str, Any]], Any]
 ) -> None:
     def state() -> tuple[Any, ...]:
-        found = one(here, plural)
-        return found["spec"], found["metadata"].get("labels"), found["metadata"].get("ownerReferences")
+        resource = one(here, plural)
+        return resource["spec"], resource["metadata"].get("labels"), resource["metadata"].get("ownerReferences")
 
     before = state()
     edited(here, plural, change)
@@ -75,13 +75,13 @@ async def test_who_may_ask_is_settled_again_where_the_policy_was_deleted(here: W
 async def test_a_status_of_somebody_else_is_no_reason_to_apply(here: World, ctl: Controller) -> None:
     here.server.calls.clear()
     for hour in range(5):
-        edited(here, "scaledobjects", lambda each, hour=hour: each.update(status={"hours": hour}))  # type: ignore[misc]
+        edited(here, "scaledobjects", lambda live, hour=hour: live.update(status={"hours": hour}))  # type: ignore[misc]
         await ctl.run(RESYNC_S)
     assert not [call for call in here.server.calls if call.verb == "patch"]
 
 
 async def test_without_the_permission_to_list_everything_is_applied_again(here: World, ctl: Controller) -> None:
-    edited(here, "scaledobjects", lambda each: each["spec"].update(minReplicaCount=7))
+    edited(here, "scaledobjects", lambda live: live["spec"].update(minReplicaCount=7))
     here.server.unknown.add("networkpolicies")
     await ctl.run(RESYNC_S)
     assert one(here, "scaledobjects")["spec"]["minReplicaCount"] == 1
@@ -89,7 +89,7 @@ async def test_without_the_permission_to_list_everything_is_applied_again(here: 
     here.server.edit(
         "networkpolicies",
         one(here, "networkpolicies")["metadata"]["name"],
-        lambda each: each["spec"].update(ingress=[]),
+        lambda live: live["spec"].update(ingress=[]),
     )
     await ctl.run(RESYNC_S)
     assert one(here, "networkpolicies")["spec"]["ingress"] != []

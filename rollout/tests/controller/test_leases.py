@@ -17,25 +17,25 @@ MINE = Lease("a", 12, 0, 1_800_000_000.0, 1_800_000_001.5)
 
 async def test_a_lease_is_created_read_and_replaced(here: World) -> None:
     async with here.server.client() as client:
-        one, two = (LiveLeases(client, "models", NAME) for _ in range(2))
-        assert await one.read() is None
-        created = await one.write(MINE)
+        leases, rival = (LiveLeases(client, "models", NAME) for _ in range(2))
+        assert await leases.read() is None
+        created = await leases.write(MINE)
         assert created is not None
-        assert created == await two.read()
+        assert created == await rival.read()
         assert created.version
-        assert await one.write(MINE) is None
-        renewed = await one.write(Lease("a", 12, 0, MINE.acquired, MINE.renewed + 2, created.version))
+        assert await leases.write(MINE) is None
+        renewed = await leases.write(Lease("a", 12, 0, MINE.acquired, MINE.renewed + 2, created.version))
         assert renewed is not None
         assert renewed.renewed == MINE.renewed + 2
         # who has not seen that takes nothing
-        assert await two.write(Lease("b", 12, 1, 0.0, 0.0, created.version)) is None
-        assert await two.read() == renewed
+        assert await rival.write(Lease("b", 12, 1, 0.0, 0.0, created.version)) is None
+        assert await rival.read() == renewed
 
 
 async def test_the_spec_is_what_kubernetes_takes(here: World) -> None:
     async with here.server.client() as client:
         leases = LiveLeases(client, "models", NAME)
-        held = await leases.write(MINE)
+        lease = await leases.write(MINE)
         live = here.server.get("leases", NAME)
         assert live is not None
         assert live["spec"] == {
@@ -45,8 +45,8 @@ async def test_the_spec_is_what_kubernetes_takes(here: World) -> None:
             "acquireTime": "2027-01-15T08:00:00.000001Z",  # six digits, whatever the time
             "renewTime": "2027-01-15T08:00:01.500000Z",
         }
-        assert held is not None
-        await leases.write(Lease("", 12, 0, held.acquired, held.renewed, held.version))
+        assert lease is not None
+        await leases.write(Lease("", 12, 0, lease.acquired, lease.renewed, lease.version))
         live = here.server.get("leases", NAME)
         assert live is not None
         assert "holderIdentity" not in live["spec"]
@@ -73,10 +73,10 @@ async def test_what_others_have_written_is_kept(here: World) -> None:
 async def test_a_lease_that_was_deleted_meanwhile_is_not_replaced(here: World) -> None:
     async with here.server.client() as client:
         leases = LiveLeases(client, "models", NAME)
-        held = await leases.write(MINE)
-        assert held is not None
+        lease = await leases.write(MINE)
+        assert lease is not None
         here.server.remove("leases", NAME)
-        assert await leases.write(held) is None
+        assert await leases.write(lease) is None
         assert await leases.read() is None
         assert await leases.write(MINE) is not None
 
@@ -85,13 +85,13 @@ async def test_a_lease_that_was_deleted_meanwhile_is_not_replaced(here: World) -
 async def test_a_call_that_fails_says_which_and_why(here: World, kind: str) -> None:
     async with here.server.client() as client:
         leases = LiveLeases(client, "models", NAME)
-        held = await leases.write(MINE)
-        assert held is not None
+        lease = await leases.write(MINE)
+        assert lease is not None
         here.server.fault = lambda call: FAULTS[kind]
         with pytest.raises(LeaseError, match=r"^cannot read Lease tandem-controller in models: ."):
             await leases.read()
         with pytest.raises(LeaseError, match=r"^cannot write Lease tandem-controller in models: ."):
-            await leases.write(held)
+            await leases.write(lease)
         await leases.tell("an event that is lost is no reason to stop")
 
 

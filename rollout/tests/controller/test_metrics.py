@@ -71,9 +71,9 @@ def test_passes_are_timed_and_failures_counted() -> None:
 
 def running(number: int = 1, state: str = "Analyzing", **more: Any) -> dict[str, Any]:
     """A rollout with a run; fields of the run, and ``metrics``, ``history`` and ``uid``."""
-    made = manifest("a", "True", main=100)
-    made["metadata"]["uid"] = more.pop("uid", "u-1")
-    status = made["status"]
+    resource = manifest("a", "True", main=100)
+    resource["metadata"]["uid"] = more.pop("uid", "u-1")
+    status = resource["status"]
     for part in ("metrics", "history"):
         if part in more:
             status[part] = more.pop(part)
@@ -88,7 +88,7 @@ def running(number: int = 1, state: str = "Analyzing", **more: Any) -> dict[str,
         "weight": 10,
         **more,
     }
-    return made
+    return resource
 
 
 def past(number: int, outcome: str) -> dict[str, Any]:
@@ -100,9 +100,11 @@ ERRORS = {"name": "errors", "verdict": "inconclusive", "value": 1.25, "limit": 2
 
 def samples(metrics: ControllerMetrics, name: str) -> dict[tuple[str, ...], float]:
     """Values by the labels that are not about the rollout."""
-    found = (sample for family in metrics.registry.collect() for sample in family.samples if sample.name == name)
+    matches = (sample for family in metrics.registry.collect() for sample in family.samples if sample.name == name)
     where = ("namespace", "rollout")
-    return {tuple(value for key, value in each.labels.items() if key not in where): each.value for each in found}
+    return {
+        tuple(value for key, value in sample.labels.items() if key not in where): sample.value for sample in matches
+    }
 
 
 def on(metrics: ControllerMetrics, name: str) -> set[tuple[str, ...]]:
@@ -247,7 +249,8 @@ def test_series_are_those_of_the_last_look_whatever_was_before(looks: list[tuple
         fresh.observe(running(number, state, metrics=[{**ERRORS, "name": name} for name in names]))
     counters = ("tandem_rollout_runs_total", "tandem_rollout_runs_created")
     shown = [
-        {line for line in series(each, "tandem_rollout_") if not line.startswith(counters)} for each in (late, fresh)
+        {line for line in series(metrics, "tandem_rollout_") if not line.startswith(counters)}
+        for metrics in (late, fresh)
     ]
     assert shown[0] == shown[1]
     assert sum(runs(late).values()) <= 2 * 4

@@ -29,7 +29,7 @@ def route(name: str = NAME, **more: Any) -> Object:
 
 
 def reason(here: World) -> str:
-    return next(each.reason for each in here.status().conditions if each.type == "Ready")
+    return next(condition.reason for condition in here.status().conditions if condition.type == "Ready")
 
 
 LABELS = {
@@ -102,7 +102,7 @@ async def test_no_policy_names_a_route_of_another_owner(here: World) -> None:
         await ctl.run(60)
     policy = here.server.get("securitypolicies", NAME)
     assert policy is not None
-    targets = {each["name"] for each in policy["spec"]["targetRefs"]}
+    targets = {target["name"] for target in policy["spec"]["targetRefs"]}
     assert targets == {NAME, f"{NAME}.blue", f"{NAME}.green"}
     assert here.weights() == {"athlete:blue": 100}
     assert reason(here) == "NameConflict"
@@ -139,16 +139,16 @@ async def test_what_somebody_makes_between_the_look_and_the_write_is_theirs(here
 
 async def test_what_takes_the_place_of_an_object_between_two_writes_is_not_written(here: World) -> None:
     metadata = {"name": "a", "namespace": "models", "ownerReferences": OTHER}
-    made = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": {}}
+    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": {}}
     async with controller(here) as ctl:
-        uid = (await ctl.cluster.apply(made))["metadata"]["uid"]
-        assert await ctl.cluster.uid_of(made) == uid
+        uid = (await ctl.cluster.apply(policy))["metadata"]["uid"]
+        assert await ctl.cluster.uid_of(policy) == uid
         here.server.remove("networkpolicies", "a")
         before = here.server.put("networkpolicies", theirs("a", {"mine": True}))
         with pytest.raises(NameConflictError):
-            await ctl.cluster.apply(made, uid=uid)
+            await ctl.cluster.apply(policy, uid=uid)
         with pytest.raises(NameConflictError):
-            await ctl.cluster.apply(made)
+            await ctl.cluster.apply(policy)
         await ctl.cluster.delete("NetworkPolicy", "models", "a", owner=OTHER[0]["uid"])
     assert unchanged(here, "networkpolicies", before)
 

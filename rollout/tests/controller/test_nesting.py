@@ -27,6 +27,6 @@ print(len(render(parse(rollout.to_dict()), Platform())))
 
 
 def test_they_are_read_and_rendered() -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert int(done.stdout) > 5
+    process = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert int(process.stdout) > 5

@@ -18,25 +18,25 @@ from .world import READY, Made, container, crashed, pod, without_image
 SERVICE: dict[str, Any] = {"metadata": {"name": "est-v1-1", "namespace": "models", "uid": "u", "labels": {}}}
 
 
-def pods(made: Made = READY, count: int = 1) -> list[dict[str, Any]]:
+def pods(statuses: Made = READY, count: int = 1) -> list[dict[str, Any]]:
     return [
         pod(SERVICE, half, number, status)
         for half in ("transformer", "predictor")
-        for number, status in enumerate(made(half, count))
+        for number, status in enumerate(statuses(half, count))
     ]
 
 
-def problem(*made: dict[str, Any], **service: Any) -> tuple[str, str, bool]:
+def problem(*manifests: dict[str, Any], **service: Any) -> tuple[str, str, bool]:
     """Reason and message, and whether it is fatal."""
-    cause, fatal = objects.problem(InferenceService.of({**SERVICE, **service}), map(Pod.of, made))
+    cause, fatal = objects.problem(InferenceService.of({**SERVICE, **service}), map(Pod.of, manifests))
     return (cause.reason, cause.message, fatal) if cause is not None else ("", "", fatal)
 
 
 def test_ready_pods_are_counted_by_half() -> None:
-    some = [*pods(count=2), pod(SERVICE, "predictor", 7, container(ready=False))]
-    assert [objects.ready_pods(map(Pod.of, some), half) for half in ("transformer", "predictor")] == [2, 2]
-    some[0]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    assert objects.ready_pods(map(Pod.of, some), "transformer") == 1
+    pod_list = [*pods(count=2), pod(SERVICE, "predictor", 7, container(ready=False))]
+    assert [objects.ready_pods(map(Pod.of, pod_list), half) for half in ("transformer", "predictor")] == [2, 2]
+    pod_list[0]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert objects.ready_pods(map(Pod.of, pod_list), "transformer") == 1
 
 
 def test_the_half_of_a_pod_without_component_is_in_the_name_of_its_app() -> None:
@@ -51,7 +51,7 @@ def test_healthy_pods_have_no_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "said"),
+    ("message", "quote"),
     [
         (
             '{"level": "error", "message": "no tandem.json in /mnt/models"}',
@@ -64,8 +64,8 @@ def test_healthy_pods_have_no_problem() -> None:
         ("", "transformer: exited with code 1: Error"),
     ],
 )
-def test_a_container_that_ended_is_quoted(message: str, said: str) -> None:
-    assert problem(*pods(crashed(message))) == ("ContainerFailed", said, True)
+def test_a_container_that_ended_is_quoted(message: str, quote: str) -> None:
+    assert problem(*pods(crashed(message))) == ("ContainerFailed", quote, True)
 
 
 def test_long_words_are_cut() -> None:
@@ -96,10 +96,10 @@ def test_what_will_not_work_is_said_before_what_takes_time() -> None:
 
 
 def test_a_pod_that_is_on_its_way_out_says_nothing() -> None:
-    some = pods(crashed("no"))
-    for each in some:
-        each["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    assert problem(*some) == ("", "", False)
+    pod_list = pods(crashed("no"))
+    for manifest in pod_list:
+        manifest["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert problem(*pod_list) == ("", "", False)
 
 
 def test_without_pods_kserve_is_quoted() -> None:

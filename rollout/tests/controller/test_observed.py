@@ -47,37 +47,39 @@ def shadow(percent: int = 100, images: str = "v1 v2") -> Spec:
 
 def put(here: World, **spec: Any) -> None:
     """Make the rollout, or give it another spec."""
-    made = manifest(**spec)
+    resource = manifest(**spec)
     if here.server.get("inferencerollouts", "time-estimator") is None:
-        here.server.put("inferencerollouts", made)
+        here.server.put("inferencerollouts", resource)
     else:
-        here.server.edit("inferencerollouts", "time-estimator", lambda each: each.update(spec=made["spec"]))
+        here.server.edit("inferencerollouts", "time-estimator", lambda live: live.update(spec=resource["spec"]))
 
 
 def states(here: World) -> list[str]:
     """What became of the runs, in order, as it was written down."""
-    found: list[str] = []
-    for _, (plural, _, _), each in here.server.history:
-        run = (each.get("status") or {}).get("run") if plural == "inferencerollouts" else None
-        if run and (told := f"{run['number']} {run['state']}") not in found[-1:]:
-            found.append(told)
-    return found
+    lines: list[str] = []
+    for _, (plural, _, _), resource in here.server.history:
+        run = (resource.get("status") or {}).get("run") if plural == "inferencerollouts" else None
+        if run and (line := f"{run['number']} {run['state']}") not in lines[-1:]:
+            lines.append(line)
+    return lines
 
 
 def verdicts(here: World) -> dict[str, str]:
-    return {each.name: each.verdict for each in here.status().metrics}
+    return {metric.name: metric.verdict for metric in here.status().metrics}
 
 
 def past(here: World) -> list[tuple[int, str, str]]:
-    return [(each.number, each.outcome, each.reason) for each in here.status().history]
+    return [(entry.number, entry.outcome, entry.reason) for entry in here.status().history]
 
 
 def mirrored(here: World) -> list[tuple[str, int]]:
     """Who gets copies of requests, by image, and of which percentage."""
     route = here.server.get("httproutes", "time-estimator")
     assert route is not None
-    filters = [each["requestMirror"] for rule in route["spec"]["rules"] for each in rule.get("filters", ())]
-    services = [(each["backendRef"]["name"].removesuffix("-transformer"), each["percent"]) for each in filters]
+    filters = [
+        rule_filter["requestMirror"] for rule in route["spec"]["rules"] for rule_filter in rule.get("filters", ())
+    ]
+    services = [(mirror["backendRef"]["name"].removesuffix("-transformer"), mirror["percent"]) for mirror in filters]
     return [(here.image(service), percent) for service, percent in services]
 
 
@@ -93,7 +95,7 @@ async def test_an_ab_test_watches_and_reports(here: World) -> None:
         assert status.run is not None
         assert status.run.verdict == "pass"
         assert verdicts(here) == {"errors": "pass", "assignment": "pass"}
-        errors, units = (each.summary for each in status.metrics)
+        errors, units = (metric.summary for metric in status.metrics)
         assert errors.startswith("0.50% of ")
         assert units.startswith("50.0% of ")
         await ctl.run(2 * HALF)
@@ -384,7 +386,7 @@ async def test_runs_are_counted_on_after_a_static_spec(here: World) -> None:
         run = here.status().run
         assert run is not None
         assert run.number == 2
-        assert [each.number for each in here.status().history] == [1]
+        assert [entry.number for entry in here.status().history] == [1]
 
 
 async def test_analysis_that_is_taken_away_ends_an_ab_test(here: World) -> None:

@@ -82,7 +82,9 @@ class _OverError(Exception):
 
 
 def named(permissions: Iterable[Permission]) -> set[tuple[str, str]]:
-    return {(f"{each.group}/{each.resource}", verb) for each in permissions for verb in each.verbs}
+    return {
+        (f"{permission.group}/{permission.resource}", verb) for permission in permissions for verb in permission.verbs
+    }
 
 
 def used(here: World) -> dict[str, dict[str, set[str]]]:
@@ -122,4 +124,4 @@ async def test_permissions_in_its_own_namespace_are_those_that_the_election_need
         with pytest.raises(_OverError):
             await Elector(leases, "a").run(term)
         assert used(here) == NEEDED_IN_OWN_NAMESPACE
-        assert {each["metadata"]["namespace"] for each in here.server.all("leases")} == {"tandem-system"}
+        assert {lease["metadata"]["namespace"] for lease in here.server.all("leases")} == {"tandem-system"}

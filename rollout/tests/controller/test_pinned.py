@@ -18,8 +18,8 @@ ONE: dict[str, Any] = {"bundle": {"image": "athlete:v1"}}
 
 @pytest.fixture
 async def ctl(here: World) -> AsyncIterator[Controller]:
-    async with controller(here) as made:
-        yield made
+    async with controller(here) as instance:
+        yield instance
 
 
 def given(here: World, **spec: Any) -> None:
@@ -27,16 +27,16 @@ def given(here: World, **spec: Any) -> None:
 
 
 def service(here: World) -> dict[str, Any]:
-    (found,) = here.server.all("inferenceservices")
-    return found
+    (resource,) = here.server.all("inferenceservices")
+    return resource
 
 
-def in_env(found: dict[str, Any]) -> set[str]:
+def in_env(resource: dict[str, Any]) -> set[str]:
     """Digests that the servers of both halves are to find."""
     return {
         variable["value"]
         for half in ("transformer", "predictor")
-        for container in found["spec"][half]["containers"]
+        for container in resource["spec"][half]["containers"]
         for variable in container.get("env", ())
         if variable["name"] == "TANDEM_BUNDLE_DIGEST"
     }
@@ -51,7 +51,7 @@ async def test_the_digest_is_pinned_at_the_first_verification_and_before_any_wei
     assert pinned_digest(service(here)) == digest("v1")
     assert in_env(service(here)) == {digest("v1")}
     (pods,) = {
-        tuple(each["metadata"]["labels"].get(DIGEST, "") for each in here.server.all("pods")),
+        tuple(pod["metadata"]["labels"].get(DIGEST, "") for pod in here.server.all("pods")),
     }
     assert set(pods) == {digest("v1")[:16]}
 
@@ -60,7 +60,10 @@ async def test_pods_of_before_the_pin_get_no_weight(here: World, ctl: Controller
     restarted = {"pinned": False}
 
     def pods(half: str, specified: int) -> list[dict[str, Any]]:
-        if any(pinned_digest(each) for each in here.server.all("inferenceservices")) and not restarted["pinned"]:
+        if (
+            any(pinned_digest(resource) for resource in here.server.all("inferenceservices"))
+            and not restarted["pinned"]
+        ):
             return STARTING(half, specified)
         return READY(half, specified)
 
@@ -113,7 +116,7 @@ async def test_what_a_newer_controller_renders_otherwise_is_not_waited_for(here:
     given(here, **ONE)
     await ctl.run()
     name = service(here)["metadata"]["name"]
-    here.server.edit("inferenceservices", name, lambda each: each["metadata"]["annotations"].update({RENDERED: "old"}))
+    here.server.edit("inferenceservices", name, lambda live: live["metadata"]["annotations"].update({RENDERED: "old"}))
     here.pods["athlete:v1"] = READY
     ctl.start_again()
     await ctl.run()
@@ -128,9 +131,9 @@ async def test_pods_with_a_gpu_are_not_started_twice(here: World, ctl: Controlle
     assert pinned_digest(service(here)) is None
 
 
-def _forget_the_pin(each: dict[str, Any]) -> None:
-    del each["metadata"]["annotations"][DIGEST]
-    each["metadata"]["labels"].pop(DIGEST)
+def _forget_the_pin(resource: dict[str, Any]) -> None:
+    del resource["metadata"]["annotations"][DIGEST]
+    resource["metadata"]["labels"].pop(DIGEST)
     for half in ("transformer", "predictor"):
-        for container in each["spec"][half]["containers"]:
+        for container in resource["spec"][half]["containers"]:
             container.pop("env", None)

@@ -31,8 +31,8 @@ from .world import (
 
 @pytest.fixture
 async def ctl(here: World) -> AsyncIterator[Controller]:
-    async with controller(here) as made:
-        yield made
+    async with controller(here) as instance:
+        yield instance
 
 
 def variants(*weights: int, **more: Any) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ async def test_from_the_first_apply_to_serving(here: World, ctl: Controller) -> 
     status = here.status()
     assert (status.ready, status.weights, status.message) == ("2/2", "v1=90 v2=10", "")
     assert status.url == "http://time-estimator.models.example.com"
-    assert [(each.name, each.phase, each.version) for each in status.variants] == [
+    assert [(variant.name, variant.phase, variant.version) for variant in status.variants] == [
         ("v1", "Ready", "v1"),
         ("v2", "Ready", "v2"),
     ]
@@ -66,11 +66,11 @@ async def test_from_the_first_apply_to_serving(here: World, ctl: Controller) -> 
 async def test_a_change_of_weights_moves_weights_only(here: World, ctl: Controller) -> None:
     given(here)
     await ctl.run()
-    services, asked = here.server.all("inferenceservices"), list(here.asked)
+    services, verifications = here.server.all("inferenceservices"), list(here.asked)
     given(here, variants=variants(50, 50))
     await ctl.run()
     assert here.weights() == {"athlete:v1": 50, "athlete:v2": 50}
-    assert (here.server.all("inferenceservices"), here.asked) == (services, asked)
+    assert (here.server.all("inferenceservices"), here.asked) == (services, verifications)
 
 
 async def test_a_new_bundle_replaces_the_old_one_when_it_is_ready_and_proven(here: World, ctl: Controller) -> None:
@@ -95,13 +95,16 @@ async def test_a_new_bundle_replaces_the_old_one_when_it_is_ready_and_proven(her
     del here.answers["athlete:v2"]
     await ctl.run(10)
     assert here.weights() == {"athlete:v2": 100}
-    assert [each.phase for each in here.status().variants] == ["Ready", "Retired"]
+    assert [variant.phase for variant in here.status().variants] == ["Ready", "Retired"]
     await ctl.run(110)
     assert here.server.get("inferenceservices", old.inference_service) is not None
     await ctl.run(20)
-    assert [each["metadata"]["name"] for each in here.server.all("inferenceservices")] == [new.inference_service]
-    assert [each.phase for each in here.status().variants] == ["Ready"]
-    owned = {each["metadata"]["labels"]["tandem-serving.io/revision"] for each in here.server.all("scaledobjects")}
+    assert [service["metadata"]["name"] for service in here.server.all("inferenceservices")] == [new.inference_service]
+    assert [variant.phase for variant in here.status().variants] == ["Ready"]
+    owned = {
+        scaled_object["metadata"]["labels"]["tandem-serving.io/revision"]
+        for scaled_object in here.server.all("scaledobjects")
+    }
     assert owned == {new.inference_service.rpartition("-")[2]}
 
 
@@ -136,10 +139,13 @@ async def test_an_edit_taken_back_goes_on_with_the_old_pods(here: World, ctl: Co
     given(here, bundle={"image": "athlete:v1"})
     await ctl.run(6)
     assert here.weights() == {"athlete:v1": 100}
-    written = [each["status"] for _, key, each in here.server.history[before:] if key[0] == "inferencerollouts"]
-    pending = [each for status in written for each in status["variants"] if each["phase"] == "Pending"]
-    assert {each["message"] for each in pending} == {"waiting for the gateway"}
-    assert [(each.phase, each.version) for each in here.status().variants] == [("Ready", "v1"), ("Retired", "v2")]
+    written = [resource["status"] for _, key, resource in here.server.history[before:] if key[0] == "inferencerollouts"]
+    pending = [variant for status in written for variant in status["variants"] if variant["phase"] == "Pending"]
+    assert {variant["message"] for variant in pending} == {"waiting for the gateway"}
+    assert [(variant.phase, variant.version) for variant in here.status().variants] == [
+        ("Ready", "v1"),
+        ("Retired", "v2"),
+    ]
     await ctl.run(600)
     (last,) = here.server.all("inferenceservices")
     assert last["metadata"]["uid"] == first["metadata"]["uid"]
@@ -149,11 +155,11 @@ COLOURS = [{"name": name, "bundle": {"image": f"athlete:{name}"}} for name in ("
 
 
 async def test_blue_green_switches_and_back(here: World, ctl: Controller) -> None:
-    for active, other in (("blue", "green"), ("green", "blue"), ("blue", "green")):
+    for active, inactive in (("blue", "green"), ("green", "blue"), ("blue", "green")):
         given(here, variants=COLOURS, strategy={"blueGreen": {"active": active}})
         await ctl.run(6)
         assert here.weights() == {f"athlete:{active}": 100}
-        assert here.weights("time-estimator-preview") == {f"athlete:{other}": 1}
+        assert here.weights("time-estimator-preview") == {f"athlete:{inactive}": 1}
         assert here.status().ready == "2/2"
     assert len(here.server.all("inferenceservices")) == 2
     preview = here.server.get("httproutes", "time-estimator-preview")
@@ -203,9 +209,9 @@ async def test_somebody_elses_object_of_the_same_name_is_left_alone(here: World,
     here.server.put("securitypolicies", theirs)
     given(here)
     await ctl.run(1200)
-    found = here.server.get("securitypolicies", "time-estimator")
-    assert found is not None
-    assert found["spec"] == {"mine": True}
+    policy = here.server.get("securitypolicies", "time-estimator")
+    assert policy is not None
+    assert policy["spec"] == {"mine": True}
 
 
 async def test_pods_that_are_gone_lose_their_weight_and_get_it_back(here: World, ctl: Controller) -> None:
@@ -247,7 +253,7 @@ def said(here: World, why: str, *, phase: str = "Rejected") -> None:
     status = here.status()
     assert status.message == f"v2: {why}"
     assert (status.ready, status.weights) == ("1/2", "v1=90")
-    assert [(each.phase, each.weight, each.message) for each in status.variants] == [
+    assert [(variant.phase, variant.weight, variant.message) for variant in status.variants] == [
         ("Ready", 90, ""),
         (phase, 0, why),
     ]
@@ -327,7 +333,7 @@ async def test_a_webhook_that_is_down_for_a_moment(here: World, ctl: Controller)
     here.server.fault = lambda call: down if call.resource == "inferenceservices" and call.writes else None
     given(here)
     await ctl.run(5)
-    assert [each.phase for each in here.status().variants] == ["Pending", "Pending"]
+    assert [variant.phase for variant in here.status().variants] == ["Pending", "Pending"]
     assert "failed calling webhook" in here.status().message
     here.server.fault = lambda call: None
     await ctl.run(30)
@@ -415,7 +421,9 @@ async def test_images_stay_what_they_were_under_a_newer_controller(here: World, 
         assert here.server.all("inferenceservices") == before
         given(here, bundle={"image": "athlete:v2"})
         await newer.run()
-    images = {each["spec"]["transformer"]["containers"][0]["image"] for each in here.server.all("inferenceservices")}
+    images = {
+        service["spec"]["transformer"]["containers"][0]["image"] for service in here.server.all("inferenceservices")
+    }
     assert images == {Platform().transformer_image, "tandem-transformer:of-tomorrow"}
 
 
@@ -428,9 +436,9 @@ async def test_pods_stay_what_they_were_under_a_controller_that_renders_otherwis
 
     def newer_revision(*args: Any, **options: Any) -> list[dict[str, Any]]:
         objects = render_revision(*args, **options)
-        for each in objects:
-            if each["kind"] == "InferenceService":
-                each["spec"]["transformer"]["containers"][0]["args"].append("--flag_of_the_future")
+        for resource in objects:
+            if resource["kind"] == "InferenceService":
+                resource["spec"]["transformer"]["containers"][0]["args"].append("--flag_of_the_future")
         return objects
 
     monkeypatch.setattr(convergence, "render_revision", newer_revision)
@@ -439,7 +447,9 @@ async def test_pods_stay_what_they_were_under_a_controller_that_renders_otherwis
         assert here.server.all("inferenceservices") == before
         given(here, bundle={"image": "athlete:v2"})
         await newer.run()
-    flags = [each["spec"]["transformer"]["containers"][0]["args"][-1] for each in here.server.all("inferenceservices")]
+    flags = [
+        service["spec"]["transformer"]["containers"][0]["args"][-1] for service in here.server.all("inferenceservices")
+    ]
     assert sorted(flag == "--flag_of_the_future" for flag in flags) == [False, True]
 
 
@@ -467,7 +477,7 @@ async def test_what_somebody_does_to_an_inference_service_is_undone_at_once(here
     await ctl.run(5)
     before = here.end_state()
     name = here.status().variants[0].inference_service
-    here.server.edit("inferenceservices", name, lambda each: each["spec"]["predictor"].update(minReplicas=7))
+    here.server.edit("inferenceservices", name, lambda live: live["spec"]["predictor"].update(minReplicas=7))
     await ctl.run()
     assert here.end_state() == before
     await ctl.run(5)
@@ -483,7 +493,7 @@ async def test_what_somebody_does_to_anything_else_is_undone_in_time(here: World
     name = here.status().variants[0].inference_service
     here.server.remove("podmonitors", "time-estimator")
     here.server.remove("scaledobjects", f"{name}-predictor")
-    here.server.edit("scaledobjects", f"{name}-transformer", lambda each: each["spec"].update(maxReplicaCount=1))
+    here.server.edit("scaledobjects", f"{name}-transformer", lambda live: live["spec"].update(maxReplicaCount=1))
     await ctl.run(601)
     assert here.end_state() == before
 
@@ -493,13 +503,13 @@ async def test_two_who_write_against_each_other_do_it_slowly(here: World, ctl: C
     await ctl.run(5)
     here.server.calls.clear()
     for n in range(20):
-        here.server.edit("httproutes", "time-estimator", lambda each, n=n: each["spec"].update(hostnames=[f"h{n}"]))  # type: ignore[misc]
+        here.server.edit("httproutes", "time-estimator", lambda live, n=n: live["spec"].update(hostnames=[f"h{n}"]))  # type: ignore[misc]
         await ctl.one_pass("models", "time-estimator")
     assert len([call for call in here.server.calls if call.resource == "httproutes" and call.writes]) == 1
     await ctl.run(2)
-    found = here.server.get("httproutes", "time-estimator")
-    assert found is not None
-    assert found["spec"]["hostnames"] == ["time-estimator.models.example.com"]
+    route = here.server.get("httproutes", "time-estimator")
+    assert route is not None
+    assert route["spec"]["hostnames"] == ["time-estimator.models.example.com"]
 
 
 async def test_a_rollout_that_is_deleted_leaves_nothing(here: World, ctl: Controller) -> None:
@@ -508,7 +518,7 @@ async def test_a_rollout_that_is_deleted_leaves_nothing(here: World, ctl: Contro
     here.server.remove("inferencerollouts", "time-estimator")
     await ctl.one_pass("models", "time-estimator")
     kinds = {key[0] for _, key, _ in here.server.history} - {"events"}
-    assert [each for kind in kinds for each in here.server.all(kind)] == []
+    assert [resource for kind in kinds for resource in here.server.all(kind)] == []
     given(here)
     await ctl.run()
     assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
@@ -542,9 +552,9 @@ async def test_nothing_is_said_twice_while_the_cache_is_behind(here: World, ctl:
     here.server.calls.clear()
     for _ in range(3):
         await ctl.reconciler.reconcile(behind)
-    said = [call for call in here.server.calls if call.resource.endswith(("/status", "events"))]
-    assert len([call for call in said if call.verb == "patch"]) == 1
-    assert len(said) == 3, "weights, and why"
+    calls = [call for call in here.server.calls if call.resource.endswith(("/status", "events"))]
+    assert len([call for call in calls if call.verb == "patch"]) == 1
+    assert len(calls) == 3, "weights, and why"
 
 
 async def test_a_rollout_made_again_under_its_name(here: World, ctl: Controller) -> None:
@@ -554,26 +564,26 @@ async def test_a_rollout_made_again_under_its_name(here: World, ctl: Controller)
     given(here, variants=variants(90, 10), strategy={"abTest": {}})
     await ctl.run()
     assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
-    (made,) = here.server.all("inferencerollouts")
-    owners = {each["metadata"]["ownerReferences"][0]["uid"] for each in here.server.all("backendtrafficpolicies")}
-    assert owners == {made["metadata"]["uid"]}
+    (resource,) = here.server.all("inferencerollouts")
+    owners = {policy["metadata"]["ownerReferences"][0]["uid"] for policy in here.server.all("backendtrafficpolicies")}
+    assert owners == {resource["metadata"]["uid"]}
 
 
 async def test_rollouts_do_not_disturb_each_other(here: World, ctl: Controller) -> None:
     given(here)
-    other = manifest(bundle={"image": "swimmer:v1"})
-    other["metadata"] |= {"name": "swim", "namespace": "water"}
-    here.server.put("inferencerollouts", other)
+    neighbour = manifest(bundle={"image": "swimmer:v1"})
+    neighbour["metadata"] |= {"name": "swim", "namespace": "water"}
+    here.server.put("inferencerollouts", neighbour)
     hold = asyncio.Event()
     here.server.fault = lambda call: hold if call.name.startswith("time-estimator") else None
-    held = asyncio.create_task(ctl.one_pass("models", "time-estimator"))
+    task = asyncio.create_task(ctl.one_pass("models", "time-estimator"))
     for _ in range(4):
         await ctl.one_pass("water", "swim")
         here.turn()
     assert here.weights("swim", "water") == {"swimmer:v1": 100}
-    assert not held.done()
+    assert not task.done()
     hold.set()
-    await held
+    await task
     here.server.fault = lambda call: None
     await ctl.run()
     assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
@@ -588,7 +598,9 @@ def backends(here: World) -> dict[str, int]:
     route = here.server.get("httproutes", "time-estimator")
     assert route is not None
     (split,) = (rule for rule in route["spec"]["rules"] if rule["name"] == "split")
-    return {here.image(each["name"].removesuffix("-transformer")): each["weight"] for each in split["backendRefs"]}
+    return {
+        here.image(backend["name"].removesuffix("-transformer")): backend["weight"] for backend in split["backendRefs"]
+    }
 
 
 async def test_what_gets_its_first_weight_comes_into_the_route_in_two_steps(here: World, ctl: Controller) -> None:
@@ -598,7 +610,7 @@ async def test_what_gets_its_first_weight_comes_into_the_route_in_two_steps(here
     await ctl.run(4)
     assert backends(here) == {"athlete:v1": 99_999, "athlete:v2": 1}
     assert here.status().weights == "main=100"
-    assert [each.phase for each in here.status().variants] == ["Pending", "Ready"]
+    assert [variant.phase for variant in here.status().variants] == ["Pending", "Ready"]
     ctl.start_again()
     await ctl.run(0.5)
     assert backends(here) == {"athlete:v1": 99_999, "athlete:v2": 1}
@@ -642,10 +654,10 @@ async def test_requests_of_a_variant_have_a_route_as_long_as_there_is_the_varian
     given(here)
     await ctl.run()
     own = {"time-estimator.v1", "time-estimator.v2"}
-    assert own <= {each["metadata"]["name"] for each in here.server.all("httproutes")}
+    assert own <= {route["metadata"]["name"] for route in here.server.all("httproutes")}
     given(here, variants=variants(100))
     await ctl.run(10)
-    assert [each["metadata"]["name"] for each in here.server.all("httproutes")] == [
+    assert [route["metadata"]["name"] for route in here.server.all("httproutes")] == [
         "time-estimator",
         "time-estimator.v1",
     ]

@@ -52,12 +52,12 @@ class Hasty(WorkQueue[Key]):
 @asynccontextmanager
 async def working(here: World, bugs: int = 0) -> AsyncIterator[ControllerMetrics]:
     """Caches and workers; so many passes over the rollout ``bad`` meet a bug of the program."""
-    left = [bugs]
+    countdown = [bugs]
 
     class Broken(Reconciler):
         async def reconcile(self, manifest: Mapping[str, Any]) -> float:
-            if manifest["metadata"]["name"] == "bad" and left[0]:
-                left[0] -= 1
+            if manifest["metadata"]["name"] == "bad" and countdown[0]:
+                countdown[0] -= 1
                 raise RuntimeError("a bug")
             return await super().reconcile(manifest)
 
@@ -80,8 +80,8 @@ async def working(here: World, bugs: int = 0) -> AsyncIterator[ControllerMetrics
 
 
 def named(name: str, image: str) -> dict[str, Any]:
-    made = manifest(bundle={"image": image})
-    return {**made, "metadata": {**made["metadata"], "name": name}}
+    resource = manifest(bundle={"image": image})
+    return {**resource, "metadata": {**resource["metadata"], "name": name}}
 
 
 async def test_changes_are_acted_upon_as_they_come() -> None:
@@ -130,8 +130,10 @@ async def test_transformers_of_one_namespace_hold_up_no_other_one() -> None:
         here = Slow(plain.server)
         async with working(here):
             for number in range(20):
-                made = named(f"slow-{number}", "athlete:v1")
-                here.server.put("inferencerollouts", {**made, "metadata": {**made["metadata"], "namespace": "slow"}})
+                resource = named(f"slow-{number}", "athlete:v1")
+                here.server.put(
+                    "inferencerollouts", {**resource, "metadata": {**resource["metadata"], "namespace": "slow"}}
+                )
             await until(here, lambda: len(here.asked) == SHARE)
             here.server.put("inferencerollouts", named("good", "athlete:v1"))
             await until(here, lambda: here.status("good").ready == "1/1")
@@ -207,14 +209,14 @@ async def test_the_program_applies_reports_and_ends_in_order(tmp_path: Path) -> 
             code, log = await ended(started)
     assert here.status().url == "http://time-estimator.models.models.example"
     services = here.server.all("inferenceservices")
-    images = {each["spec"]["transformer"]["containers"][0]["image"] for each in services}
+    images = {service["spec"]["transformer"]["containers"][0]["image"] for service in services}
     assert images == {"own/transformer:1"}
     assert "tandem_controller_reconcile_seconds_count" in text
     assert "tandem_controller_leader 1.0" in text
     assert "tandem_controller_leader_transitions_total 1.0" in text
     assert probes == [(200, "ok\n")] * 2
     lines = ["started", f"{holder} became the leader", f"{holder} stopped leading"]
-    assert (code, [each["message"] for each in log]) == (0, lines)
+    assert (code, [entry["message"] for entry in log]) == (0, lines)
     # whoever comes next need not wait
     (lease,) = here.server.all("leases")
     assert "holderIdentity" not in lease["spec"]
@@ -246,7 +248,7 @@ async def test_of_two_programs_one_acts_and_the_other_takes_over_when_it_ends(tm
     assert code == 0
     (lease,) = here.server.all("leases")
     assert lease["spec"]["leaseTransitions"] == 1
-    events = [each["message"] for each in here.server.all("events") if each["involvedObject"]["kind"] == "Lease"]
+    events = [event["message"] for event in here.server.all("events") if event["involvedObject"]["kind"] == "Lease"]
     assert events == [f"{name} became the leader" for name in (before, after)]
 
 
@@ -260,7 +262,7 @@ async def test_a_program_without_a_lease_acts_at_once(tmp_path: Path) -> None:
                     await here.server.changed.wait()
             code, log = await ended(started)
     assert here.server.all("leases") == []
-    assert (code, [each["message"] for each in log]) == (0, ["started"])
+    assert (code, [entry["message"] for entry in log]) == (0, ["started"])
 
 
 async def test_it_is_ready_when_its_caches_are_filled(here: World) -> None:
@@ -284,7 +286,7 @@ async def test_it_is_ready_when_its_caches_are_filled(here: World) -> None:
 
 async def test_a_leader_waits_for_what_the_one_before_has_written(here: World) -> None:
     here.server.put("inferencerollouts", manifest())
-    asked, held_up = asyncio.Event(), asyncio.Event()
+    list_call, held_up = asyncio.Event(), asyncio.Event()
     lists = 0
 
     def fault(call: Call) -> Fault | None:
@@ -293,7 +295,7 @@ async def test_a_leader_waits_for_what_the_one_before_has_written(here: World) -
             return None
         lists += call.verb == "list"
         if lists > 3:  # the first one fills the cache
-            asked.set()
+            list_call.set()
         return held_up if call.verb == "watch" else None
 
     here.server.fault = fault
@@ -313,9 +315,9 @@ async def test_a_leader_waits_for_what_the_one_before_has_written(here: World) -
         async with asyncio.timeout(60):
             for cache in cluster.caches:
                 await cache.filled.wait()
-            here.server.edit("inferencerollouts", "time-estimator", lambda each: each.update(status={"ready": "2/2"}))
+            here.server.edit("inferencerollouts", "time-estimator", lambda live: live.update(status={"ready": "2/2"}))
             tasks.append(asyncio.create_task(Term(work, cluster, Noting(cluster, Platform()), metrics).run()))
-            await asked.wait()
+            await list_call.wait()
             assert phases == []
             held_up.set()
             await passed.wait()
@@ -356,4 +358,4 @@ async def test_the_program_ends_in_order_without_an_api_server(tmp_path: Path) -
                 await called.wait()
             code, log = await ended(started)
     assert code == 0
-    assert all(each["level"] == "warning" for each in log)
+    assert all(entry["level"] == "warning" for entry in log)

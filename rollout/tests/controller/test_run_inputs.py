@@ -42,22 +42,22 @@ def arms(weights: dict[str, int], weight: int = 0, **spec: Any) -> Arms:
 def test_clusters_of_the_gateway(
     weights: dict[str, int], weight: int, spec: dict[str, Any], stable: str, canary: str
 ) -> None:
-    found = arms(weights, weight, **spec)
+    locations = arms(weights, weight, **spec)
 
     def clusters(where: str) -> tuple[str, ...]:
         if where == "mirror":
             return f"{ROUTE}/0-mirror-0", f"{ROUTE}/1-mirror-0"
         return (f"{ROUTE}/0/{where}", f"{ROUTE}/1/{where}") if where else ()
 
-    assert found.stable.clusters == clusters(stable)
-    assert found.canary.clusters == clusters(canary)
+    assert locations.stable.clusters == clusters(stable)
+    assert locations.canary.clusters == clusters(canary)
 
 
 def test_what_is_judged_on_the_preview_host_is_counted_there() -> None:
-    found = arms({"a": 100}, variants=VARIANTS, strategy=COLOURS)
-    assert found.stable.clusters == (f"{ROUTE}/0/backend/0", f"{ROUTE}/1/backend/0")
-    assert found.canary.clusters == (f"{PREVIEW}/0/backend/0", f"{PREVIEW}/1/backend/0")
-    assert (found.stable.traffic, found.canary.traffic) == ("weighted", "preview")
+    locations = arms({"a": 100}, variants=VARIANTS, strategy=COLOURS)
+    assert locations.stable.clusters == (f"{ROUTE}/0/backend/0", f"{ROUTE}/1/backend/0")
+    assert locations.canary.clusters == (f"{PREVIEW}/0/backend/0", f"{PREVIEW}/1/backend/0")
+    assert (locations.stable.traffic, locations.canary.traffic) == ("weighted", "preview")
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ CANARY = {
 }
 
 
-def table(each: dict[str, Any], *, wide: bool = False) -> tuple[dict[str, str], int]:
+def table(resource: dict[str, Any], *, wide: bool = False) -> tuple[dict[str, str], int]:
     """Cells by the names of their columns as kubectl prints them, without dates, and the width of all."""
-    cells = {"NAME": each["metadata"]["name"]}
+    cells = {"NAME": resource["metadata"]["name"]}
     dates = 0
     for column in build_crd()["spec"]["versions"][0]["additionalPrinterColumns"]:
         if column["priority"] and not wide:
@@ -31,15 +31,15 @@ def table(each: dict[str, Any], *, wide: bool = False) -> tuple[dict[str, str], 
         if column["type"] == "date":
             dates += len("365d   ")
             continue
-        found = functools.reduce(lambda at, key: (at or {}).get(key), column["jsonPath"].split(".")[1:], each)
-        cells[column["name"].upper()] = "" if found is None else str(found)
+        value = functools.reduce(lambda at, key: (at or {}).get(key), column["jsonPath"].split(".")[1:], resource)
+        cells[column["name"].upper()] = "" if value is None else str(value)
     return cells, sum(max(len(name), len(cell)) + 3 for name, cell in cells.items()) + dates - 3
 
 
 def shown(here: World) -> dict[str, str]:
-    each = here.server.get("inferencerollouts", "time-estimator")
-    assert each is not None
-    cells, width = table(each)
+    resource = here.server.get("inferencerollouts", "time-estimator")
+    assert resource is not None
+    cells, width = table(resource)
     # a message may be long, so it stands last and is what a terminal cuts or wraps
     assert list(cells)[-1] == "MESSAGE"
     assert width - len(cells["MESSAGE"]) <= 100, str(cells)
@@ -53,7 +53,7 @@ async def test_a_run_from_its_table(here: World) -> None:
         await ctl.run(60)
         served = {"NAME": "time-estimator", "READY": "1/1", "WEIGHTS": "main=100", "MESSAGE": ""}
         assert shown(here) == {**served, "PROGRESS": "", "VERDICT": ""}
-        here.server.edit("inferencerollouts", "time-estimator", lambda each: each["spec"].update(bundle=V2))
+        here.server.edit("inferencerollouts", "time-estimator", lambda live: live["spec"].update(bundle=V2))
         await ctl.run(20)
         assert shown(here) == {
             **served,
@@ -73,7 +73,7 @@ async def test_an_abort_says_why(here: World) -> None:
     async with controller(here) as ctl:
         here.server.put("inferencerollouts", manifest(bundle=V1, **CANARY))
         await ctl.run(60)
-        here.server.edit("inferencerollouts", "time-estimator", lambda each: each["spec"].update(bundle=V2))
+        here.server.edit("inferencerollouts", "time-estimator", lambda live: live["spec"].update(bundle=V2))
         await ctl.run(900)
     cells = shown(here)
     assert (cells["PROGRESS"], cells["WEIGHTS"]) == ("Aborted", "main=100")
@@ -84,10 +84,10 @@ async def test_a_wide_table_says_what_was_measured(here: World) -> None:
     async with controller(here) as ctl:
         here.server.put("inferencerollouts", manifest(bundle=V1, **CANARY))
         await ctl.run(60)
-        here.server.edit("inferencerollouts", "time-estimator", lambda each: each["spec"].update(bundle=V2))
+        here.server.edit("inferencerollouts", "time-estimator", lambda live: live["spec"].update(bundle=V2))
         await ctl.run(60)
-    each = here.server.get("inferencerollouts", "time-estimator")
-    assert each is not None
-    cells, _ = table(each, wide=True)
+    resource = here.server.get("inferencerollouts", "time-estimator")
+    assert resource is not None
+    cells, _ = table(resource, wide=True)
     assert 0 < float(cells["MEASURED"]) < 60
     assert cells["URL"] == "http://time-estimator.models.example.com"

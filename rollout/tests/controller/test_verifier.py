@@ -27,14 +27,14 @@ ANSWER = {"name": "est", "version": "v1", "digest": "1" * 64, "rows": 8, "contra
 @asynccontextmanager
 async def transformer(status: int, body: Any) -> AsyncIterator[tuple[str, list[str]]]:
     """A transformer that answers so; gives its address and what it was asked."""
-    asked: list[str] = []
+    paths: list[str] = []
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        asked.append(request.path_qs)
+        paths.append(request.path_qs)
         if body is None and request.transport is not None:
             request.transport.abort()
-        given = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        return web.Response(body=given, status=status)
+        payload = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        return web.Response(body=payload, status=status)
 
     app = web.Application()
     app.router.add_route("GET", "/{path:.*}", handle)
@@ -42,7 +42,7 @@ async def transformer(status: int, body: Any) -> AsyncIterator[tuple[str, list[s
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}", paths
     finally:
         await runner.cleanup()
 
@@ -55,25 +55,25 @@ def revision(version: str = "", **spec: Any) -> Revision:
 async def answered(status: int, body: Any, of: Revision | None = None) -> Verification | VerificationFailure:
     async with transformer(status, body) as (address, _):
         verifier = HttpVerifier(lambda _: address)
-        found = await verifier.verify(of or revision())
+        verification = await verifier.verify(of or revision())
         await verifier.close()
-        return found
+        return verification
 
 
 async def test_a_proof() -> None:
-    found = await answered(200, ANSWER, revision("v1"))
-    assert found == Verification(version="v1", digest="1" * 64, contract=contract())
+    verification = await answered(200, ANSWER, revision("v1"))
+    assert verification == Verification(version="v1", digest="1" * 64, contract=contract())
 
 
 async def test_a_transformer_is_asked_through_its_service_about_the_predictors_provider() -> None:
     of = revision()
     assert service_address(of) == f"http://{of.name}-transformer.models.svc"
-    async with transformer(200, ANSWER) as (address, asked):
+    async with transformer(200, ANSWER) as (address, paths):
         verifier = HttpVerifier(lambda _: address)
         await verifier.verify(of)
         await verifier.verify(revision(predictor={"gpu": {}}))
         await verifier.close()
-    assert asked == [
+    assert paths == [
         "/tandem/verification?provider=CPUExecutionProvider",
         "/tandem/verification?provider=CUDAExecutionProvider",
     ]

@@ -39,9 +39,9 @@ def revisions(of: Rollout) -> list[Revision]:
     return [Revision.of(of, variant) for variant in of.spec.all_variants]
 
 
-def seen(revision: Revision, *, pods: int = 1, **given: Any) -> Observed:
-    given.setdefault("verification", verification())
-    return Observed(variant=revision.variant.name, name=revision.name, transformers=pods, predictors=pods, **given)
+def seen(revision: Revision, *, pods: int = 1, **fields: Any) -> Observed:
+    fields.setdefault("verification", verification())
+    return Observed(variant=revision.variant.name, name=revision.name, transformers=pods, predictors=pods, **fields)
 
 
 def decide(of: Rollout, *observed: Observed, now: float = NOW) -> WeightPlan:
@@ -90,10 +90,10 @@ def test_an_edit_replaces_a_version_when_the_new_one_is_ready_and_as_large() -> 
     (new,) = revisions(of)
     serving = seen(old, weight=100, pods=3)
     assert decide(of, serving).weights == {old.name: 100}
-    found = decide(of, serving, seen(new, pods=2))
-    assert (found.weights, found.min_pods) == ({old.name: 100}, {new.name: (3, 3)})
-    found = decide(of, serving, seen(new, pods=3))
-    assert (found.weights, found.retired, found.obsolete) == ({new.name: 100}, (old.name,), ())
+    plan = decide(of, serving, seen(new, pods=2))
+    assert (plan.weights, plan.min_pods) == ({old.name: 100}, {new.name: (3, 3)})
+    plan = decide(of, serving, seen(new, pods=3))
+    assert (plan.weights, plan.retired, plan.obsolete) == ({new.name: 100}, (old.name,), ())
 
 
 def test_what_was_replaced_goes_when_it_was_kept_long_enough() -> None:
@@ -110,25 +110,25 @@ def test_a_contract_that_breaks_clients_gets_no_weight() -> None:
     of = rollout()
     v1, v2 = revisions(of)
     breaking = verification(distance_km={"type": "float64"})
-    found = decide(of, seen(v1, weight=90), seen(v2, verification=breaking))
-    assert found.weights == {v1.name: 90}
+    plan = decide(of, seen(v1, weight=90), seen(v2, verification=breaking))
+    assert plan.weights == {v1.name: 90}
     message = f"its contract breaks clients of {v1.name}: distance_km: added, required"
-    assert found.rejected == {v2.name: Cause("ContractBroken", message)}
+    assert plan.rejected == {v2.name: Cause("ContractBroken", message)}
 
 
 def test_the_first_variant_sets_the_contract() -> None:
     of = rollout()
     v1, v2 = revisions(of)
-    found = decide(of, seen(v1), seen(v2, verification=verification(distance_km={"type": "float64"})))
-    assert (found.weights, list(found.rejected)) == ({v1.name: 90}, [v2.name])
+    plan = decide(of, seen(v1), seen(v2, verification=verification(distance_km={"type": "float64"})))
+    assert (plan.weights, list(plan.rejected)) == ({v1.name: 90}, [v2.name])
 
 
 def test_a_breaking_contract_may_be_allowed() -> None:
     variants = [{"name": name, "bundle": {"image": f"athlete:{name}"}, "weight": 50} for name in ("v1", "v2")]
     of = rollout(variants=variants, allowBreakingContract=True)
     v1, v2 = revisions(of)
-    found = decide(of, seen(v1, weight=50), seen(v2, verification=verification(distance_km={"type": "float64"})))
-    assert found.weights == {v1.name: 50, v2.name: 50}
+    plan = decide(of, seen(v1, weight=50), seen(v2, verification=verification(distance_km={"type": "float64"})))
+    assert plan.weights == {v1.name: 50, v2.name: 50}
 
 
 def test_blue_green_switches_at_once_and_back() -> None:
@@ -139,8 +139,8 @@ def test_blue_green_switches_at_once_and_back() -> None:
     blue, green = revisions(coloured("blue"))
     both = [seen(blue, weight=100), seen(green)]
     assert decide(coloured("blue"), *both).weights == {blue.name: 100}
-    found = decide(coloured("green"), *both)
-    assert (found.weights, set(found.reachable)) == ({green.name: 100}, {blue.name, green.name})
+    plan = decide(coloured("green"), *both)
+    assert (plan.weights, set(plan.reachable)) == ({green.name: 100}, {blue.name, green.name})
     waiting = [seen(blue, weight=100), seen(green, verification=None)]
     assert decide(coloured("green"), *waiting).weights == {blue.name: 100}
 
@@ -150,8 +150,8 @@ def test_blue_green_switches_to_as_many_pods_as_serve_now() -> None:
     of = rollout(variants=variants, strategy={"blueGreen": {"active": "green"}})
     blue, green = revisions(of)
     serving = seen(blue, weight=100, pods=3)
-    found = decide(of, serving, seen(green, pods=1))
-    assert (found.weights, found.min_pods) == ({blue.name: 100}, {green.name: (3, 3)})
+    plan = decide(of, serving, seen(green, pods=1))
+    assert (plan.weights, plan.min_pods) == ({blue.name: 100}, {green.name: (3, 3)})
     assert decide(of, serving, seen(green, pods=3)).weights == {green.name: 100}
 
 
@@ -159,9 +159,9 @@ def test_green_stays_within_reach_while_it_grows_for_the_switch() -> None:
     variants = [{"name": name, "bundle": {"image": f"athlete:{name}"}} for name in ("blue", "green")]
     of = rollout(variants=variants, strategy={"blueGreen": {"active": "green"}})
     blue, green = revisions(of)
-    found = decide(of, seen(blue, weight=100, pods=3), seen(green, pods=1))
-    assert found.weights == {blue.name: 100}
-    assert set(found.reachable) == {blue.name, green.name}
+    plan = decide(of, seen(blue, weight=100, pods=3), seen(green, pods=1))
+    assert plan.weights == {blue.name: 100}
+    assert set(plan.reachable) == {blue.name, green.name}
 
 
 def test_a_variant_without_weight_is_within_reach_until_its_successor_is_ready() -> None:
@@ -182,8 +182,12 @@ def test_the_others_do_not_get_the_share_of_a_variant_that_is_renamed() -> None:
         variants = [("v1", 90), ("v2", 10)]
         return rollout(
             variants=[
-                {"name": name if each == "v1" else each, "bundle": {"image": f"athlete:{each}"}, "weight": weight}
-                for each, weight in variants
+                {
+                    "name": name if version == "v1" else version,
+                    "bundle": {"image": f"athlete:{version}"},
+                    "weight": weight,
+                }
+                for version, weight in variants
             ]
         )
 
@@ -192,10 +196,10 @@ def test_the_others_do_not_get_the_share_of_a_variant_that_is_renamed() -> None:
     stable, _ = revisions(of)
     serving = [seen(v1, weight=90, pods=4), seen(v2, weight=10)]
     assert decide(of, *serving).weights == {v1.name: 90, v2.name: 10}
-    found = decide(of, *serving, seen(stable, pods=3))
-    assert (found.weights, found.min_pods) == ({v1.name: 90, v2.name: 10}, {stable.name: (4, 4)})
-    found = decide(of, *serving, seen(stable, pods=4))
-    assert (found.weights, found.retired) == ({stable.name: 90, v2.name: 10}, (v1.name,))
+    plan = decide(of, *serving, seen(stable, pods=3))
+    assert (plan.weights, plan.min_pods) == ({v1.name: 90, v2.name: 10}, {stable.name: (4, 4)})
+    plan = decide(of, *serving, seen(stable, pods=4))
+    assert (plan.weights, plan.retired) == ({stable.name: 90, v2.name: 10}, (v1.name,))
 
 
 def test_a_bundle_serves_until_each_of_the_variants_that_replace_it_is_ready() -> None:
@@ -204,8 +208,8 @@ def test_a_bundle_serves_until_each_of_the_variants_that_replace_it_is_ready() -
     v1, v2 = revisions(of)
     serving = seen(main, weight=100, pods=4)
     assert decide(of, serving).weights == {main.name: 100}
-    found = decide(of, serving, seen(v2))
-    assert (found.weights, found.min_pods) == ({main.name: 90, v2.name: 10}, {v1.name: (4, 4), v2.name: (1, 1)})
+    plan = decide(of, serving, seen(v2))
+    assert (plan.weights, plan.min_pods) == ({main.name: 90, v2.name: 10}, {v1.name: (4, 4), v2.name: (1, 1)})
     assert decide(of, serving, seen(v1, pods=4), seen(v2)).weights == {v1.name: 90, v2.name: 10}
 
 
@@ -220,21 +224,21 @@ observations = st.builds(
 
 
 @given(st.lists(observations, min_size=3, max_size=3), st.booleans())
-def test_weight_never_goes_to_what_cannot_serve_while_something_can(given_: list[Any], blue_green: bool) -> None:
+def test_weight_never_goes_to_what_cannot_serve_while_something_can(field_sets: list[Any], blue_green: bool) -> None:
     names = ("v1", "v2")
     variants = [{"name": name, "bundle": {"image": f"athlete:{name}"}, "weight": 50} for name in names]
     of = rollout(variants=variants, **({"strategy": {"blueGreen": {"active": "v2"}}} if blue_green else {}))
     older = revisions(rollout(variants=[{**variants[0], "bundle": {"image": "athlete:v0"}}]))[0]
     observed = [
-        Observed(variant=revision.variant.name, name=revision.name, **each)
-        for revision, each in zip([*revisions(of), older], given_, strict=True)
+        Observed(variant=revision.variant.name, name=revision.name, **fields)
+        for revision, fields in zip([*revisions(of), older], field_sets, strict=True)
     ]
-    found = decide(of, *observed)
-    by_name = {each.name: each for each in observed}
-    changed = {name for name, weight in found.weights.items() if weight and not by_name[name].weight}
-    assert all(by_name[name].usable and name not in found.rejected for name in changed)
-    kept = {name for name, weight in found.weights.items() if weight and by_name[name].weight}
-    others = any(each.usable and each.name in found.weights for each in observed)
-    assert all(by_name[name].running for name in kept) or not others or not changed
-    assert not set(found.obsolete) & {name for name, weight in found.weights.items() if weight}
-    assert all(not by_name[name].weight for name in found.obsolete)
+    plan = decide(of, *observed)
+    by_name = {observation.name: observation for observation in observed}
+    changed = {name for name, weight in plan.weights.items() if weight and not by_name[name].weight}
+    assert all(by_name[name].usable and name not in plan.rejected for name in changed)
+    incumbents = {name for name, weight in plan.weights.items() if weight and by_name[name].weight}
+    alternative = any(observation.usable and observation.name in plan.weights for observation in observed)
+    assert all(by_name[name].running for name in incumbents) or not alternative or not changed
+    assert not set(plan.obsolete) & {name for name, weight in plan.weights.items() if weight}
+    assert all(not by_name[name].weight for name in plan.obsolete)

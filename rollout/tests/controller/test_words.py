@@ -133,19 +133,19 @@ async def outcomes(story: Story) -> tuple[list[Any], set[Any], Any]:
         assert ctl.failed == []
         written: list[Any] = []
         last: dict[str, Any] = {}
-        for _, (plural, _, name), each in here.server.history:
+        for _, (plural, _, name), resource in here.server.history:
             if plural in ("inferencerollouts", "httproutes"):
-                outcome = silent(each.get("status") or {}) if plural == "inferencerollouts" else each["spec"]
+                outcome = silent(resource.get("status") or {}) if plural == "inferencerollouts" else resource["spec"]
                 if last.get(f"{plural}/{name}") != outcome:
                     written.append((plural, name, outcome))
                 last[f"{plural}/{name}"] = outcome
-        events = {(each["reason"], each["type"]) for each in here.server.all("events")}
+        events = {(event["reason"], event["type"]) for event in here.server.all("events")}
         assert STORIES[story] <= reasons(written), reasons(written)
-        evidence = [records.record_of(each) for each in here.server.all("rolloutevidences")]
+        evidence = [records.record_of(item) for item in here.server.all("rolloutevidences")]
         return written, events, silent(msgspec.to_builtins(evidence))
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
 async def test_nothing_is_decided_by_a_message(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = await outcomes(story)
     report = Reporter.report

@@ -91,7 +91,7 @@ async def test_one_who_waits_is_woken_by_news() -> None:
     await asyncio.sleep(0)
     work.add("a")
     work.add("b")
-    assert {await each for each in waiting} == {"a", "b"}
+    assert {await task for task in waiting} == {"a", "b"}
 
 
 async def test_what_is_dropped_does_not_come_back() -> None:
@@ -197,25 +197,25 @@ def test_it_is_what_a_list_of_all_keys_would_be(steps: list[tuple[str, str, floa
     async def run() -> None:
         clock, plainly = Clock(), Plainly()
         work: WorkQueue[str] = WorkQueue(clock)
-        for what, key, seconds in steps:
-            if what == "add":
+        for action, key, seconds in steps:
+            if action == "add":
                 work.add(key, seconds)
                 plainly.add(key, clock.now, seconds)
-            elif what == "drop":
+            elif action == "drop":
                 work.drop(key)
                 plainly.due.pop(key, None)
                 plainly.again.discard(key)
-            elif what == "pass":
+            elif action == "pass":
                 clock.now += seconds
-            elif what == "done" and key in plainly.busy:
+            elif action == "done" and key in plainly.busy:
                 work.done(key)
                 plainly.done(key, clock.now)
-            elif what == "take":
-                possible, found = plainly.take(clock.now), await taken(work)
-                assert (found in possible) if possible else found is None
-                if found is not None:
-                    plainly.due.pop(found)
-                    plainly.busy.add(found)
+            elif action == "take":
+                possible, pick = plainly.take(clock.now), await taken(work)
+                assert (pick in possible) if possible else pick is None
+                if pick is not None:
+                    plainly.due.pop(pick)
+                    plainly.busy.add(pick)
 
     asyncio.run(run())
 
@@ -231,31 +231,31 @@ def test_no_group_has_more_than_its_share_and_none_starves(steps: list[tuple[str
         clock = Clock()
         work: WorkQueue[str] = WorkQueue(clock, group=lambda key: key > "c", share=2)
         busy: list[str] = []
-        for what, key, seconds in steps:
-            if what == "add":
+        for action, key, seconds in steps:
+            if action == "add":
                 work.add(key, seconds)
-            elif what == "drop":
+            elif action == "drop":
                 work.drop(key)
-            elif what == "pass":
+            elif action == "pass":
                 clock.now += seconds
-            elif what == "done" and key in busy:
+            elif action == "done" and key in busy:
                 busy.remove(key)
                 work.done(key)
-            elif what == "take" and (key := await taken(work) or ""):
+            elif action == "take" and (key := await taken(work) or ""):
                 assert key not in busy
                 busy.append(key)
-            assert all(sum((each > "c") == group for each in busy) <= 2 for group in (True, False))
+            assert all(sum((busy_key > "c") == group for busy_key in busy) <= 2 for group in (True, False))
         # whatever was asked for last is still looked at
         for key in busy:
             work.done(key)
         for key in "abcdef":
             work.add(key)
         clock.now += 1000.0
-        left = set("abcdef")
-        while left:
+        backlog = set("abcdef")
+        while backlog:
             key = await taken(work) or ""
-            left.discard(key)
-            assert key, f"never: {left}"
+            backlog.discard(key)
+            assert key, f"never: {backlog}"
             work.done(key)
 
     asyncio.run(run())

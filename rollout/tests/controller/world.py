@@ -157,14 +157,16 @@ class Counting:
 
     def _count(self) -> None:
         seconds, self._at = self._world.now - self._at, self._world.now
-        routes = [each for each in self._world.server.all("httproutes") if "." not in each["metadata"]["name"]]
+        routes = [
+            httproute for httproute in self._world.server.all("httproutes") if "." not in httproute["metadata"]["name"]
+        ]
         for route in routes:
             namespace, weights = route["metadata"]["namespace"], route_weights(route)
             whole = self._world.rate * seconds
             for service, weight in weights.items():
                 self._answer(service, namespace, whole * weight / sum(weights.values()))
-            for each in route["spec"]["rules"][0].get("filters", ()):
-                copies = each["requestMirror"]
+            for route_filter in route["spec"]["rules"][0].get("filters", ()):
+                copies = route_filter["requestMirror"]
                 service = copies["backendRef"]["name"].removesuffix("-transformer")
                 self._answer(service, namespace, whole * copies["percent"] / 100)
 
@@ -223,9 +225,9 @@ class World:
 
     def image(self, service: str, namespace: str = "models") -> str:
         """The image of an InferenceService's bundle."""
-        found = self.server.get("inferenceservices", service, namespace)
-        assert found is not None, service
-        return str(found["spec"]["predictor"]["initContainers"][0]["image"])
+        resource = self.server.get("inferenceservices", service, namespace)
+        assert resource is not None, service
+        return str(resource["spec"]["predictor"]["initContainers"][0]["image"])
 
     def turn(self) -> None:
         """Let KServe, KEDA and the gateway do what is to be done now."""
@@ -240,55 +242,55 @@ class World:
 
     def _make_pods(self, service: Object) -> None:
         name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
-        made = self.pods.get(self.image(name, namespace), READY)
+        statuses = self.pods.get(self.image(name, namespace), READY)
         specified = {}
         for half in HALVES:
             scaled = self.server.get("scaledobjects", f"{name}-{half}", namespace)
             count = scaled["spec"]["minReplicaCount"] if scaled else 1
-            for number, status in enumerate(made(half, count)):
-                each = pod(service, half, number, status)
-                specified[each["metadata"]["name"]] = each
-        for each in self.server.all("pods"):
-            labels, key = each["metadata"]["labels"], each["metadata"]["name"]
+            for number, status in enumerate(statuses(half, count)):
+                pod_object = pod(service, half, number, status)
+                specified[pod_object["metadata"]["name"]] = pod_object
+        for pod_object in self.server.all("pods"):
+            labels, key = pod_object["metadata"]["labels"], pod_object["metadata"]["name"]
             if labels["serving.kserve.io/inferenceservice"] == name and key not in specified:
                 self.server.remove("pods", key, namespace)
-        for key, each in specified.items():
+        for key, pod_object in specified.items():
             if (there := self.server.get("pods", key, namespace)) is not None:
-                each["metadata"] = {**there["metadata"], **each["metadata"]}
-            self.server.put("pods", each)
+                pod_object["metadata"] = {**there["metadata"], **pod_object["metadata"]}
+            self.server.put("pods", pod_object)
 
     # what a user sees
 
     def status(self, name: str = "time-estimator", namespace: str = "models") -> RolloutStatus:
-        found = self.server.get("inferencerollouts", name, namespace)
-        assert found is not None
-        return msgspec.convert(found.get("status") or {}, RolloutStatus)
+        resource = self.server.get("inferencerollouts", name, namespace)
+        assert resource is not None
+        return msgspec.convert(resource.get("status") or {}, RolloutStatus)
 
     def weights(self, name: str = "time-estimator", namespace: str = "models") -> dict[str, int]:
         """Weights of the route, by the bundle's image."""
-        found = route_weights(self.server.get("httproutes", name, namespace))
-        return {self.image(service, namespace): weight for service, weight in found.items()}
+        backends = route_weights(self.server.get("httproutes", name, namespace))
+        return {self.image(service, namespace): weight for service, weight in backends.items()}
 
     def events(self) -> list[str]:
-        return [each["message"] for each in self.server.all("events")]
+        return [event["message"] for event in self.server.all("events")]
 
     def condition(self, kind: str, name: str = "time-estimator") -> tuple[str, str]:
-        found = next(each for each in self.status(name).conditions if each.type == kind)
-        return found.status, found.message
+        condition = next(entry for entry in self.status(name).conditions if entry.type == kind)
+        return condition.status, condition.message
 
     def ready(self, service: str, namespace: str = "models") -> bool:
         """Whether both halves have a ready pod."""
         pods = [
-            each
-            for each in self.server.all("pods")
-            if each["metadata"]["labels"]["serving.kserve.io/inferenceservice"] == service
-            and each["metadata"]["namespace"] == namespace
+            pod_object
+            for pod_object in self.server.all("pods")
+            if pod_object["metadata"]["labels"]["serving.kserve.io/inferenceservice"] == service
+            and pod_object["metadata"]["namespace"] == namespace
         ]
         return all(objects.ready_pods(map(Pod.of, pods), half) for half in HALVES)
 
     def end_state(self) -> dict[str, Any]:
         """Everything that lasts, without what depends on the way to it."""
-        found: dict[str, Any] = {}
+        state: dict[str, Any] = {}
         # of what was counted only the outcome is the same each time
         for plural in (
             "inferenceservices",
@@ -300,17 +302,17 @@ class World:
             "poddisruptionbudgets",
             "services",
         ):
-            for each in self.server.all(plural):
-                found[f"{plural}/{each['metadata']['namespace']}/{each['metadata']['name']}"] = each["spec"]
-        for each in self.server.all("inferencerollouts"):
-            status = each.get("status") or {}
+            for resource in self.server.all(plural):
+                state[f"{plural}/{resource['metadata']['namespace']}/{resource['metadata']['name']}"] = resource["spec"]
+        for resource in self.server.all("inferencerollouts"):
+            status = resource.get("status") or {}
             variants = [(v["name"], v["phase"], v.get("weight", 0)) for v in status.get("variants", [])]
             run = status.get("run") or {}
             outcome = (run.get("number"), run.get("state"), run.get("reason"), run.get("weight", 0))
-            past = [(each["number"], each["outcome"], each.get("reason")) for each in status.get("history", ())]
-            told = (status.get("weights"), status.get("message", ""), variants, outcome, past)
-            found[f"status/{each['metadata']['name']}"] = told
-        return found
+            past = [(entry["number"], entry["outcome"], entry.get("reason")) for entry in status.get("history", ())]
+            summary = (status.get("weights"), status.get("message", ""), variants, outcome, past)
+            state[f"status/{resource['metadata']['name']}"] = summary
+        return state
 
 
 class Controller:
@@ -340,7 +342,7 @@ class Controller:
 
     def rollouts(self) -> list[tuple[str, str]]:
         rollouts = self.world.server.all("inferencerollouts")
-        return [(each["metadata"]["namespace"], each["metadata"]["name"]) for each in rollouts]
+        return [(rollout["metadata"]["namespace"], rollout["metadata"]["name"]) for rollout in rollouts]
 
     async def caught_up(self) -> None:
         """Wait until the caches have what the API server has."""
@@ -350,8 +352,10 @@ class Controller:
                 while True:
                     self.news.clear()
                     # what has lost its labels is not ours to see
-                    there = {_seen(each) for each in self.world.server.all(plural) if _labelled(plural, each)}
-                    if there == {_seen(each) for each in cache.all()}:
+                    there = {
+                        _seen(resource) for resource in self.world.server.all(plural) if _labelled(plural, resource)
+                    }
+                    if there == {_seen(resource) for resource in cache.all()}:
                         break
                     await self.news.wait()
 
@@ -404,13 +408,13 @@ class Controller:
         return False
 
 
-def _seen(each: Object) -> tuple[str, str, str]:
-    metadata = each["metadata"]
+def _seen(resource: Object) -> tuple[str, str, str]:
+    metadata = resource["metadata"]
     return metadata["namespace"], metadata["name"], metadata["resourceVersion"]
 
 
-def _labelled(plural: str, each: Object) -> bool:
-    labels = each["metadata"].get("labels") or {}
+def _labelled(plural: str, resource: Object) -> bool:
+    labels = resource["metadata"].get("labels") or {}
     return plural == "inferencerollouts" or "tandem-serving.io/rollout" in labels
 
 
@@ -425,14 +429,16 @@ class _Guarded:
         self.evidence, self.proxies, self.same = cluster.evidence, cluster.proxies, cluster.same
         self.uid_of = cluster.uid_of
 
-    async def apply(self, made: Object, *, uid: str = "") -> dict[str, Any]:
-        if made["kind"] == "HTTPRoute":
-            world, namespace = self._controller.world, made["metadata"]["namespace"]
-            before = route_weights(world.server.get("httproutes", made["metadata"]["name"], namespace))
-            for service, weight in route_weights(made).items():
-                kept = before.get(service) == weight
-                assert kept or world.ready(service, namespace), f"{service} gets weight {weight} without ready pods"
-        applied: dict[str, Any] = await self._write(self._controller.cluster.apply(made, uid=uid))
+    async def apply(self, rendered: Object, *, uid: str = "") -> dict[str, Any]:
+        if rendered["kind"] == "HTTPRoute":
+            world, namespace = self._controller.world, rendered["metadata"]["namespace"]
+            before = route_weights(world.server.get("httproutes", rendered["metadata"]["name"], namespace))
+            for service, weight in route_weights(rendered).items():
+                same_weight = before.get(service) == weight
+                assert same_weight or world.ready(service, namespace), (
+                    f"{service} gets weight {weight} without ready pods"
+                )
+        applied: dict[str, Any] = await self._write(self._controller.cluster.apply(rendered, uid=uid))
         return applied
 
     async def delete(self, kind: str, namespace: str, name: str, *, owner: str) -> None:
@@ -450,12 +456,12 @@ class _Guarded:
         await self._write(self._controller.cluster.tell(manifest, reason, message, warning=warning))
 
     async def _write(self, written: Awaitable[Any]) -> Any:
-        left = self._controller.writes_left
-        if left == 0:
+        writes_left = self._controller.writes_left
+        if writes_left == 0:
             written.close()  # type: ignore[attr-defined]
             raise Killed
-        if left is not None:
-            self._controller.writes_left = left - 1
+        if writes_left is not None:
+            self._controller.writes_left = writes_left - 1
         return await written
 
 
@@ -493,6 +499,8 @@ async def world() -> AsyncIterator[World]:
     async with serving(server):
         yield World(server)
     allowed = {
-        (each.group, each.resource, verb) for each in (*PERMISSIONS, *ELECTION_PERMISSIONS) for verb in each.verbs
+        (permission.group, permission.resource, verb)
+        for permission in (*PERMISSIONS, *ELECTION_PERMISSIONS)
+        for verb in permission.verbs
     }
     assert {(call.group, call.resource, call.verb) for call in server.calls} <= allowed

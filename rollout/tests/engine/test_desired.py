@@ -43,11 +43,11 @@ def test_pods_come_before_weight() -> None:
 
 
 def test_past_the_last_step_the_canary_has_pods_for_all_whatever_is_held_back() -> None:
-    held = replace(THREE, holdback=20)
+    schedule = replace(THREE, holdback=20)
     for state in ("Scaling", "Paused", "Baking"):
         run = replace(RUN, state=state, step=3, weight=80)
-        assert derive_desired(held, run, STABLE, CANARY).min_pods == {"a": (10, 4), "b": (10, 4)}
-    assert derive_desired(held, run, STABLE, CANARY).weights == {"a": 20, "b": 80}
+        assert derive_desired(schedule, run, STABLE, CANARY).min_pods == {"a": (10, 4), "b": (10, 4)}
+    assert derive_desired(schedule, run, STABLE, CANARY).weights == {"a": 20, "b": 80}
 
 
 def test_before_the_first_weight_the_canary_has_pods_already() -> None:
@@ -70,12 +70,12 @@ def test_after_the_end_nobody_is_held(state: State, weight: int, weights: dict[s
     assert not world.retained
 
 
-@pytest.mark.parametrize(("state", "kept"), [("Observing", True), ("Completed", False)])
-def test_what_only_observes_says_nothing_of_weights(state: State, kept: bool) -> None:
+@pytest.mark.parametrize(("state", "retention"), [("Observing", True), ("Completed", False)])
+def test_what_only_observes_says_nothing_of_weights(state: State, retention: bool) -> None:
     world = derive_desired(WATCHED, replace(RUN, state=state, weight=0), STABLE, CANARY)
     assert world.weights == {}
     assert world.min_pods == {}
-    assert world.retained is kept
+    assert world.retained is retention
 
 
 def test_a_preview_has_pods_but_no_weight() -> None:

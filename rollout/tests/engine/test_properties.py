@@ -199,13 +199,13 @@ def test_whatever_is_under_way_can_be_ended_by_a_person(schedule: Schedule, run:
 def may_abort(schedule: Schedule, run: Run, inputs: RunInputs, now: float) -> bool:
     """Whether there is reason to take a canary back, reckoned once more and from what people are told."""
     command = inputs.command
-    told = command is not None and not run.knows(command.id) and command.verb in ("abort", "rollback")
+    abort_command = command is not None and not run.knows(command.id) and command.verb in ("abort", "rollback")
     spec = inputs.deleted or inputs.specified != run.canary or inputs.plan != run.plan
     failed = inputs.decision is not None and inputs.decision.verdict is Verdict.FAIL
     dead = run.weight > 0 and not inputs.canary.running
     late = run.state == "Analyzing" and schedule.on_timeout == "abort" and now >= (run.deadline or now)
     unready = run.state in ("Preparing", "Scaling") and not run.weight and now >= run.since + schedule.progress_deadline
-    return told or spec or failed or dead or late or unready or inputs.canary.rejected is not None
+    return abort_command or spec or failed or dead or late or unready or inputs.canary.rejected is not None
 
 
 class Runs(RuleBasedStateMachine):
@@ -296,8 +296,8 @@ class Runs(RuleBasedStateMachine):
             after = decide(self.schedule, before, self.inputs, self.now)
             assert decide(self.schedule, before, self.inputs, self.now) == after
             settled(self.schedule, after, self.inputs, self.now)
-            other = decide(self.schedule, garbled(before), garbled_seen(self.inputs), self.now)
-            assert silent(other) == silent(after), "a message has decided something"
+            garbled_run = decide(self.schedule, garbled(before), garbled_seen(self.inputs), self.now)
+            assert silent(garbled_run) == silent(after), "a message has decided something"
             self._check(before, after)
             self.run = after
 
@@ -393,8 +393,8 @@ class Runs(RuleBasedStateMachine):
         if after.state == "Promoted" != before.state:
             assert after.weight == WHOLE
         if after.state == "Baking":
-            held = self.schedule.holdback if self.schedule.bake else 0
-            assert after.weight >= WHOLE - held
+            holdback = self.schedule.holdback if self.schedule.bake else 0
+            assert after.weight >= WHOLE - holdback
 
 
 TestRuns = Runs.TestCase
@@ -430,17 +430,17 @@ def lived(schedule: Schedule, events: list[tuple[str, Any]], crashes: frozenset[
     well = RevisionState(pods=(9, 9), fit=True)
     inputs = RunInputs(specified="b", plan="p", serving="a", stable=well, canary=well, routed=0, samples_at_weight=1)
     run: Run | None = None
-    now, moves, given, found = START, 0, 0, []
-    for what, value in [("wait", 0.0), *events]:
-        if what == "pods":
+    now, moves, command_count, runs = START, 0, 0, []
+    for kind, value in [("wait", 0.0), *events]:
+        if kind == "pods":
             inputs = replace(inputs, canary=replace(inputs.canary, pods=value))
-        elif what == "verb":
-            given += 1
-            inputs = replace(inputs, command=Command(id=str(given), verb=value))
-        elif what == "wait":
+        elif kind == "verb":
+            command_count += 1
+            inputs = replace(inputs, command=Command(id=str(command_count), verb=value))
+        elif kind == "wait":
             now += value
         else:
-            inputs = replace(inputs, **{what: value})
+            inputs = replace(inputs, **{kind: value})
         for _ in range(40):
             after = decide(schedule, run, inputs, now)
             moves += 1
@@ -448,12 +448,12 @@ def lived(schedule: Schedule, events: list[tuple[str, Any]], crashes: frozenset[
                 # this is written down, and the world is not yet as it says
                 run = from_status(to_status(after, steps=len(schedule.steps)))
                 continue
-            made = followed(schedule, after, inputs)
-            if (after, made) == (run, inputs):
+            next_inputs = followed(schedule, after, inputs)
+            if (after, next_inputs) == (run, inputs):
                 break
-            run, inputs = after, made
-        found.append(run)
-    return found
+            run, inputs = after, next_inputs
+        runs.append(run)
+    return runs
 
 
 @given(schedules(), EVENTS, st.frozensets(st.integers(1, 60), max_size=20))
@@ -470,9 +470,9 @@ def test_a_crash_at_any_move_changes_nothing(
 def test_who_sees_nothing_decides_nothing(verdict: Verdict, events: list[tuple[str, Any]], schedule: Schedule) -> None:
     """An outage of the metrics, or of the traffic, neither takes a canary back nor promotes it."""
     harmless = [
-        (what, MetricsDecision(verdict, ("errors",)) if what == "decision" else value)
-        for what, value in events
-        if what in ("decision", "wait")
+        (kind, MetricsDecision(verdict, ("errors",)) if kind == "decision" else value)
+        for kind, value in events
+        if kind in ("decision", "wait")
     ]
     quiet = replace(schedule, on_timeout="pause")
     states = [run.state for run in lived(quiet, harmless, frozenset()) if run]

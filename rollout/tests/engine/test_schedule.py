@@ -22,39 +22,39 @@ CANARY = {
 
 
 def test_a_canary_has_its_steps() -> None:
-    found = build_schedule(rollout(bundle=V1, strategy={"canary": CANARY}, analysis={"timeout": "2h"}).spec)
-    assert found is not None
-    assert found.steps == (
+    schedule = build_schedule(rollout(bundle=V1, strategy={"canary": CANARY}, analysis={"timeout": "2h"}).spec)
+    assert schedule is not None
+    assert schedule.steps == (
         ScheduledStep(weight=5, min_duration=90),
         ScheduledStep(weight=20, min_duration=3600, gate=True),
     )
-    assert (found.bake, found.holdback, found.progress_deadline, found.timeout) == (600, 5, 600, 7200)
-    assert not found.observes
+    assert (schedule.bake, schedule.holdback, schedule.progress_deadline, schedule.timeout) == (600, 5, 600, 7200)
+    assert not schedule.observes
 
 
 def test_a_canary_needs_no_word_about_analysis() -> None:
-    found = build_schedule(rollout(bundle=V1, strategy={"canary": {}}).spec)
-    assert found is not None
-    assert [step.weight for step in found.steps] == [10]
-    assert (found.timeout, found.on_timeout) == (3600, "pause")
+    schedule = build_schedule(rollout(bundle=V1, strategy={"canary": {}}).spec)
+    assert schedule is not None
+    assert [step.weight for step in schedule.steps] == [10]
+    assert (schedule.timeout, schedule.on_timeout) == (3600, "pause")
 
 
 def test_blue_green_has_one_step_without_weight() -> None:
-    given = {"active": "v1", "minDuration": "2m", "bake": "3m", "progressDeadline": "4m"}
-    found = build_schedule(rollout(variants=VARIANTS, strategy={"blueGreen": given}, analysis={}).spec)
-    assert found is not None
-    assert found.steps == (ScheduledStep(weight=0, min_duration=120),)
-    assert (found.bake, found.holdback, found.progress_deadline) == (180, 0, 240)
+    blue_green = {"active": "v1", "minDuration": "2m", "bake": "3m", "progressDeadline": "4m"}
+    schedule = build_schedule(rollout(variants=VARIANTS, strategy={"blueGreen": blue_green}, analysis={}).spec)
+    assert schedule is not None
+    assert schedule.steps == (ScheduledStep(weight=0, min_duration=120),)
+    assert (schedule.bake, schedule.holdback, schedule.progress_deadline) == (180, 0, 240)
 
 
 @pytest.mark.parametrize(
     ("strategy", "horizon"), [({"abTest": {"horizon": "24h"}}, 86400.0), ({"shadow": {"variant": "v2"}}, math.inf)]
 )
 def test_what_only_observes_has_a_horizon(strategy: dict[str, Any], horizon: float) -> None:
-    found = build_schedule(rollout(variants=VARIANTS, strategy=strategy, analysis={}).spec)
-    assert found is not None
-    assert found.observes
-    assert found.timeout == horizon
+    schedule = build_schedule(rollout(variants=VARIANTS, strategy=strategy, analysis={}).spec)
+    assert schedule is not None
+    assert schedule.observes
+    assert schedule.timeout == horizon
 
 
 @pytest.mark.parametrize(

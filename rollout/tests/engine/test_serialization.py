@@ -46,9 +46,9 @@ RUNS = st.builds(
 def stored(run: Run) -> Run:
     """A run that went through the API server."""
     text = msgspec.json.encode(to_status(run, steps=3, measured=9.8, verdict="pass"))
-    found = from_status(msgspec.json.decode(text, type=RunStatus))
-    assert found is not None
-    return found
+    result = from_status(msgspec.json.decode(text, type=RunStatus))
+    assert result is not None
+    return result
 
 
 @given(RUNS)
@@ -119,5 +119,5 @@ def test_an_annotation_that_makes_no_sense_is_no_command(text: str | None) -> No
 
 @given(st.text())
 def test_whatever_somebody_writes_there_is_no_crash(text: str) -> None:
-    found = parse_command(text)
-    assert found is None or found.verb in get_args(Verb)
+    command = parse_command(text)
+    assert command is None or command.verb in get_args(Verb)

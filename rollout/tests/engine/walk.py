@@ -169,18 +169,18 @@ class Walk:
             "Observing": [],
             "Completed": [("", 1000)],
         }
-        for what, seconds in steps[state]:
+        for event, seconds in steps[state]:
             self.now += seconds
-            if what == "fit":
+            if event == "fit":
                 self.sees(canary=replace(self.inputs.canary, fit=True))
-            elif what == "short":
+            elif event == "short":
                 self.sees(
                     canary=replace(self.inputs.canary, pods=(1, 1)), stable=replace(self.inputs.stable, pods=(8, 8))
                 )
-            elif what == "fewer":
+            elif event == "fewer":
                 self.sees(stable=replace(self.inputs.stable, pods=(1, 1)))
-            elif what:
-                self.says(msgspec.convert(what, Verb))
+            elif event:
+                self.says(msgspec.convert(event, Verb))
             else:
                 self.settle()
         assert self.here.state == state, self.here

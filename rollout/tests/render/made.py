@@ -24,29 +24,33 @@ def bundled(**spec: Any) -> list[Object]:
     return objects(**{"bundle": {"image": "athlete:v1"}, **spec})
 
 
-def of_kind(made: list[Object], kind: str) -> list[Object]:
+def of_kind(manifests: list[Object], kind: str) -> list[Object]:
     """The objects of a kind, in their order."""
-    return [each for each in made if each["kind"] == kind]
+    return [manifest for manifest in manifests if manifest["kind"] == kind]
 
 
-def one(made: list[Object], kind: str, ending: str = "") -> Object:
+def one(manifests: list[Object], kind: str, ending: str = "") -> Object:
     """The only object of a kind whose name ends so."""
-    (found,) = [each for each in of_kind(made, kind) if each["metadata"]["name"].endswith(ending)]
-    return found
+    (match,) = [manifest for manifest in of_kind(manifests, kind) if manifest["metadata"]["name"].endswith(ending)]
+    return match
 
 
-def pod_spec(made: list[Object], component: str) -> Object:
+def pod_spec(manifests: list[Object], component: str) -> Object:
     """Pod spec of one component of the only InferenceService."""
-    found: Object = one(made, "InferenceService")["spec"][component]
-    return found
+    spec: Object = one(manifests, "InferenceService")["spec"][component]
+    return spec
 
 
-def container(made: list[Object], component: str) -> Object:
+def container(manifests: list[Object], component: str) -> Object:
     """The server of one component."""
-    (found,) = [each for each in pod_spec(made, component)["containers"] if each["name"] == "kserve-container"]
-    return dict(found)
+    (server,) = [
+        candidate
+        for candidate in pod_spec(manifests, component)["containers"]
+        if candidate["name"] == "kserve-container"
+    ]
+    return dict(server)
 
 
 def arguments(server: Object) -> dict[str, str]:
     """Flags of a container, by name."""
-    return dict(each.lstrip("-").split("=", 1) for each in server["args"] if "=" in each)
+    return dict(flag.lstrip("-").split("=", 1) for flag in server["args"] if "=" in flag)

@@ -12,12 +12,12 @@ BUNDLE = {"name": "bundle", "mountPath": "/mnt/models", "readOnly": True}
 
 @pytest.mark.parametrize("component", HALVES)
 def test_an_image_is_copied_and_then_read_only(component: str) -> None:
-    made = bundled(bundle={"image": "athlete:v1"})
-    (copy,) = pod_spec(made, component)["initContainers"]
+    manifests = bundled(bundle={"image": "athlete:v1"})
+    (copy,) = pod_spec(manifests, component)["initContainers"]
     assert (copy["image"], copy["command"]) == ("athlete:v1", ["cp", "-r", "/models/.", "/mnt/models"])
     assert copy["volumeMounts"] == [{"name": "bundle", "mountPath": "/mnt/models"}]
-    assert {"name": "bundle", "emptyDir": {"sizeLimit": "20Gi"}} in pod_spec(made, component)["volumes"]
-    assert BUNDLE in container(made, component)["volumeMounts"]
+    assert {"name": "bundle", "emptyDir": {"sizeLimit": "20Gi"}} in pod_spec(manifests, component)["volumes"]
+    assert BUNDLE in container(manifests, component)["volumeMounts"]
 
 
 @pytest.mark.parametrize("component", HALVES)
@@ -30,31 +30,31 @@ def test_an_image_is_copied_and_then_read_only(component: str) -> None:
     ids=["modelcar", "uri"],
 )
 def test_kserve_brings_it(component: str, bundle: dict[str, object], uri: str) -> None:
-    made = bundled(bundle=bundle)
-    assert {"name": "STORAGE_URI", "value": uri} in container(made, component)["env"]
-    assert "initContainers" not in pod_spec(made, component)
-    assert [each["name"] for each in pod_spec(made, component)["volumes"]] == ["tmp"]
+    manifests = bundled(bundle=bundle)
+    assert {"name": "STORAGE_URI", "value": uri} in container(manifests, component)["env"]
+    assert "initContainers" not in pod_spec(manifests, component)
+    assert [volume["name"] for volume in pod_spec(manifests, component)["volumes"]] == ["tmp"]
 
 
 @pytest.mark.parametrize("component", HALVES)
 @pytest.mark.parametrize("path", ["", "athlete/v1"])
 def test_a_claim_is_mounted_read_only(component: str, path: str) -> None:
-    made = bundled(bundle={"pvc": {"claimName": "bundles", "path": path}})
+    manifests = bundled(bundle={"pvc": {"claimName": "bundles", "path": path}})
     claim = {"claimName": "bundles", "readOnly": True}
-    assert {"name": "bundle", "persistentVolumeClaim": claim} in pod_spec(made, component)["volumes"]
-    assert {**BUNDLE, **({"subPath": path} if path else {})} in container(made, component)["volumeMounts"]
-    assert "initContainers" not in pod_spec(made, component)
+    assert {"name": "bundle", "persistentVolumeClaim": claim} in pod_spec(manifests, component)["volumes"]
+    assert {**BUNDLE, **({"subPath": path} if path else {})} in container(manifests, component)["volumeMounts"]
+    assert "initContainers" not in pod_spec(manifests, component)
 
 
 @pytest.mark.parametrize("component", HALVES)
 def test_there_is_a_place_to_write(component: str) -> None:
-    made = bundled()
-    assert {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}} in pod_spec(made, component)["volumes"]
-    assert {"name": "tmp", "mountPath": "/tmp"} in container(made, component)["volumeMounts"]
+    manifests = bundled()
+    assert {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}} in pod_spec(manifests, component)["volumes"]
+    assert {"name": "tmp", "mountPath": "/tmp"} in container(manifests, component)["volumeMounts"]
 
 
 @pytest.mark.parametrize(("volumes", "limits"), [({}, {"1Gi", "20Gi"}), ({"tmp": "64Mi", "bundle": 5}, {"64Mi", "5"})])
 def test_volumes_of_a_pod_have_limits(volumes: dict[str, object], limits: set[str]) -> None:
-    made = bundled(volumes=volumes, predictor={"runtime": "triton"})
-    found = [volume["emptyDir"] for component in HALVES for volume in pod_spec(made, component)["volumes"]]
-    assert {volume["sizeLimit"] for volume in found} == limits
+    manifests = bundled(volumes=volumes, predictor={"runtime": "triton"})
+    empty_dirs = [volume["emptyDir"] for component in HALVES for volume in pod_spec(manifests, component)["volumes"]]
+    assert {volume["sizeLimit"] for volume in empty_dirs} == limits

@@ -28,8 +28,8 @@ hosts = st.builds(
     st.lists(labels, min_size=1, max_size=3),
 )
 claims = st.builds(
-    lambda namespace, name, own, held, created: HostClaim(
-        namespace, name, GATEWAY, tuple(own), created, frozenset(own[:1]) if held else frozenset()
+    lambda namespace, name, own, holder, created: HostClaim(
+        namespace, name, GATEWAY, tuple(own), created, frozenset(own[:1]) if holder else frozenset()
     ),
     st.sampled_from(["x", "y"]),
     st.sampled_from(["m", "n"]),
@@ -39,47 +39,50 @@ claims = st.builds(
 )
 
 
-def of(name: str, *own: str, namespace: str = "x", created: str = "", held: bool = False) -> HostClaim:
-    return HostClaim(namespace, name, GATEWAY, own, created, frozenset(own) if held else frozenset())
+def of(name: str, *own: str, namespace: str = "x", created: str = "", holder: bool = False) -> HostClaim:
+    return HostClaim(namespace, name, GATEWAY, own, created, frozenset(own) if holder else frozenset())
 
 
 def lost(own: HostClaim, *rivals: HostClaim) -> list[str]:
-    return [each.host for each in find_contests(own, rivals) if each.lost]
+    return [contest.host for contest in find_contests(own, rivals) if contest.lost]
 
 
 @given(*[st.from_regex(r"[a-z]([-a-z0-9]{0,6}[a-z0-9])?", fullmatch=True)] * 4)
-def test_no_two_rollouts_have_one_default_host(name: str, namespace: str, other: str, elsewhere: str) -> None:
-    same = default_host(name, namespace, "example.com") == default_host(other, elsewhere, "example.com")
-    assert same == ((name, namespace) == (other, elsewhere))
+def test_no_two_rollouts_have_one_default_host(name: str, namespace: str, other_name: str, elsewhere: str) -> None:
+    same = default_host(name, namespace, "example.com") == default_host(other_name, elsewhere, "example.com")
+    assert same == ((name, namespace) == (other_name, elsewhere))
 
 
 @given(claims, claims)
-def test_of_two_that_claim_a_host_exactly_one_has_it(one: HostClaim, other: HostClaim) -> None:
-    if (one.namespace, one.name) == (other.namespace, other.name):
+def test_of_two_that_claim_a_host_exactly_one_has_it(claim: HostClaim, counterclaim: HostClaim) -> None:
+    if (claim.namespace, claim.name) == (counterclaim.namespace, counterclaim.name):
         return
-    for host in set(one.hosts) & set(other.hosts):
+    for host in set(claim.hosts) & set(counterclaim.hosts):
         ours, theirs = (
-            next(each for each in find_contests(own, [rival]) if each.host == host)
-            for own, rival in ((one, other), (other, one))
+            next(contest for contest in find_contests(own, [rival]) if contest.host == host)
+            for own, rival in ((claim, counterclaim), (counterclaim, claim))
         )
-        if one.namespace == other.namespace:
+        if claim.namespace == counterclaim.namespace:
             assert ours.lost != theirs.lost
         # both are told about the other
-        assert (ours.rival, theirs.rival) == ((other.namespace, other.name), (one.namespace, one.name))
+        assert (ours.rival, theirs.rival) == (
+            (counterclaim.namespace, counterclaim.name),
+            (claim.namespace, claim.name),
+        )
 
 
 @given(hosts, hosts)
-def test_hosts_overlap_where_one_stands_for_the_other(one: str, other: str) -> None:
+def test_hosts_overlap_where_one_stands_for_the_other(first: str, second: str) -> None:
     def stands_for(host: str, wildcard: str) -> bool:
         return host == wildcard or (wildcard.startswith("*.") and host.endswith(wildcard[1:]))
 
-    assert overlap(one, other) == (stands_for(one, other) or stands_for(other, one))
-    assert set(covering(one)) == {each for each in covering(one) if stands_for(one, each)}
+    assert overlap(first, second) == (stands_for(first, second) or stands_for(second, first))
+    assert set(covering(first)) == {cover for cover in covering(first) if stands_for(first, cover)}
 
 
 def test_the_one_whose_routes_answer_there_keeps_a_host() -> None:
     """Whoever edits an older rollout, or calls it a, does not take the host of one that serves."""
-    serves = of("z", "api.example", created="2026-02-02T00:00:00Z", held=True)
+    serves = of("z", "api.example", created="2026-02-02T00:00:00Z", holder=True)
     older = of("a", "api.example", created="2026-01-01T00:00:00Z")
     assert lost(older, serves) == ["api.example"]
     assert lost(serves, older) == []
@@ -95,10 +98,10 @@ def test_else_the_one_that_was_made_first_has_it() -> None:
 
 
 def test_nobody_carves_a_host_out_of_the_wildcard_of_another_namespace() -> None:
-    wide = of("wide", "*.example", namespace="bank", held=True)
+    wide = of("wide", "*.example", namespace="bank", holder=True)
     narrow = of("narrow", "pay.example", namespace="thief")
     assert lost(narrow, wide) == ["pay.example"]
-    assert [str(each) for each in find_contests(wide, [narrow])] == [
+    assert [str(contest) for contest in find_contests(wide, [narrow])] == [
         "*.example is also claimed by InferenceRollout thief/narrow, which has no route for it"
     ]
     assert find_contests(of("narrow", "pay.example", namespace="bank"), [wide]) == []

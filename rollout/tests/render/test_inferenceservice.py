@@ -14,7 +14,9 @@ HALVES = ("transformer", "predictor")
 
 
 def test_every_variant_has_an_inference_service_of_its_own() -> None:
-    names = [each["metadata"]["labels"]["tandem-serving.io/variant"] for each in of_kind(objects(), "InferenceService")]
+    names = [
+        service["metadata"]["labels"]["tandem-serving.io/variant"] for service in of_kind(objects(), "InferenceService")
+    ]
     assert names == ["v1", "v2"]
 
 
@@ -35,9 +37,9 @@ def test_rest_is_the_first_port_and_grpc_the_second(component: str) -> None:
 
 @pytest.mark.parametrize("component", HALVES)
 def test_pods_go_on_serving_until_the_gateway_knows_and_have_time_to_finish(component: str) -> None:
-    made = bundled()
-    assert container(made, component)["lifecycle"]["preStop"] == {"sleep": {"seconds": DRAIN_S}}
-    assert pod_spec(made, component)["terminationGracePeriodSeconds"] >= DRAIN_S + 30
+    manifests = bundled()
+    assert container(manifests, component)["lifecycle"]["preStop"] == {"sleep": {"seconds": DRAIN_S}}
+    assert pod_spec(manifests, component)["terminationGracePeriodSeconds"] >= DRAIN_S + 30
 
 
 @pytest.mark.parametrize("component", HALVES)
@@ -51,17 +53,23 @@ def test_probes_ask_over_http(component: str) -> None:
 
 @pytest.mark.parametrize("component", HALVES)
 def test_pods_spread_over_zones_and_nodes(component: str) -> None:
-    made = bundled()
-    name = one(made, "InferenceService")["metadata"]["name"]
-    constraints = pod_spec(made, component)["topologySpreadConstraints"]
-    assert [each["topologyKey"] for each in constraints] == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
-    assert all(each["labelSelector"] == {"matchLabels": {"app": f"isvc.{name}-{component}"}} for each in constraints)
+    manifests = bundled()
+    name = one(manifests, "InferenceService")["metadata"]["name"]
+    constraints = pod_spec(manifests, component)["topologySpreadConstraints"]
+    assert [constraint["topologyKey"] for constraint in constraints] == [
+        "topology.kubernetes.io/zone",
+        "kubernetes.io/hostname",
+    ]
+    assert all(
+        constraint["labelSelector"] == {"matchLabels": {"app": f"isvc.{name}-{component}"}}
+        for constraint in constraints
+    )
 
 
 def test_images_are_those_of_the_installation_or_the_spec() -> None:
-    made = bundled()
-    assert container(made, "transformer")["image"] == PLATFORM.transformer_image
-    assert container(made, "predictor")["image"] == PLATFORM.predictor_image
+    manifests = bundled()
+    assert container(manifests, "transformer")["image"] == PLATFORM.transformer_image
+    assert container(manifests, "predictor")["image"] == PLATFORM.predictor_image
     own = bundled(transformer={"image": "t:1"}, predictor={"image": "p:1"})
     assert [container(own, component)["image"] for component in HALVES] == ["t:1", "p:1"]
 
@@ -93,53 +101,53 @@ def test_the_transformer_gives_up_before_the_gateway_does(timeout: str, expected
 
 
 def test_further_flags_come_last_so_that_they_win() -> None:
-    made = bundled(transformer={"args": ["--cache_size=1"]}, predictor={"args": ["--max_batch_rows=2"]})
-    assert container(made, "transformer")["args"][-1] == "--cache_size=1"
-    assert container(made, "predictor")["args"][-1] == "--max_batch_rows=2"
+    manifests = bundled(transformer={"args": ["--cache_size=1"]}, predictor={"args": ["--max_batch_rows=2"]})
+    assert container(manifests, "transformer")["args"][-1] == "--cache_size=1"
+    assert container(manifests, "predictor")["args"][-1] == "--max_batch_rows=2"
 
 
 def test_the_store_by_url() -> None:
-    made = bundled(store={"url": "redis://store:6379"})
-    assert container(made, "transformer")["env"] == [{"name": "TANDEM_STORE", "value": "redis://store:6379"}]
-    assert "env" not in container(made, "predictor")
+    manifests = bundled(store={"url": "redis://store:6379"})
+    assert container(manifests, "transformer")["env"] == [{"name": "TANDEM_STORE", "value": "redis://store:6379"}]
+    assert "env" not in container(manifests, "predictor")
 
 
 def test_the_store_from_a_secret_never_shows_its_url() -> None:
-    made = bundled(store={"urlFrom": {"name": "store", "key": "url"}})
+    manifests = bundled(store={"urlFrom": {"name": "store", "key": "url"}})
     reference = {"secretKeyRef": {"name": "store", "key": "url"}}
-    assert container(made, "transformer")["env"] == [{"name": "TANDEM_STORE", "valueFrom": reference}]
-    assert "env" not in container(made, "predictor")
+    assert container(manifests, "transformer")["env"] == [{"name": "TANDEM_STORE", "valueFrom": reference}]
+    assert "env" not in container(manifests, "predictor")
 
 
 def test_environment() -> None:
     env = [{"name": "A", "value": "1"}, {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
-    made = bundled(transformer={"env": env}, predictor={"env": env[:1]})
-    assert container(made, "transformer")["env"] == env
-    assert container(made, "predictor")["env"] == env[:1]
+    manifests = bundled(transformer={"env": env}, predictor={"env": env[:1]})
+    assert container(manifests, "transformer")["env"] == env
+    assert container(manifests, "predictor")["env"] == env[:1]
 
 
 def test_resources() -> None:
-    made = bundled(transformer={"resources": {"requests": {"cpu": "2"}}})
-    assert container(made, "transformer")["resources"] == {"requests": {"cpu": "2"}}
-    default = container(made, "predictor")["resources"]
+    manifests = bundled(transformer={"resources": {"requests": {"cpu": "2"}}})
+    assert container(manifests, "transformer")["resources"] == {"requests": {"cpu": "2"}}
+    default = container(manifests, "predictor")["resources"]
     assert default["requests"].keys() == default["limits"].keys() == {"cpu", "memory"}
 
 
 def test_gpus_are_asked_for_and_tolerated_by_the_predictor_only() -> None:
-    made = bundled(predictor={"gpu": {"count": 2}}, tolerations=[{"key": "models", "operator": "Exists"}])
-    resources = container(made, "predictor")["resources"]
+    manifests = bundled(predictor={"gpu": {"count": 2}}, tolerations=[{"key": "models", "operator": "Exists"}])
+    resources = container(manifests, "predictor")["resources"]
     assert resources["limits"]["nvidia.com/gpu"] == resources["requests"]["nvidia.com/gpu"] == "2"
-    assert "nvidia.com/gpu" not in str(container(made, "transformer"))
-    keys = [each["key"] for each in pod_spec(made, "predictor")["tolerations"]]
+    assert "nvidia.com/gpu" not in str(container(manifests, "transformer"))
+    keys = [toleration["key"] for toleration in pod_spec(manifests, "predictor")["tolerations"]]
     assert keys == ["models", "nvidia.com/gpu"]
-    assert [each["key"] for each in pod_spec(made, "transformer")["tolerations"]] == ["models"]
-    assert container(made, "predictor")["image"] == PLATFORM.predictor_gpu_image
-    assert arguments(container(made, "predictor"))["execution_providers"] == "cuda,cpu"
+    assert [toleration["key"] for toleration in pod_spec(manifests, "transformer")["tolerations"]] == ["models"]
+    assert container(manifests, "predictor")["image"] == PLATFORM.predictor_gpu_image
+    assert arguments(container(manifests, "predictor"))["execution_providers"] == "cuda,cpu"
 
 
 def test_shared_gpus() -> None:
-    made = bundled(predictor={"gpu": {"resource": "nvidia.com/gpu.shared"}})
-    assert container(made, "predictor")["resources"]["limits"]["nvidia.com/gpu.shared"] == "1"
+    manifests = bundled(predictor={"gpu": {"resource": "nvidia.com/gpu.shared"}})
+    assert container(manifests, "predictor")["resources"]["limits"]["nvidia.com/gpu.shared"] == "1"
 
 
 def test_without_gpus_nothing_is_said_of_them() -> None:
@@ -147,11 +155,11 @@ def test_without_gpus_nothing_is_said_of_them() -> None:
 
 
 def test_where_and_as_whom_pods_run() -> None:
-    made = bundled(
+    manifests = bundled(
         serviceAccountName="models", imagePullSecrets=["registry"], nodeSelector={"kubernetes.io/arch": "arm64"}
     )
     for component in HALVES:
-        pod = pod_spec(made, component)
+        pod = pod_spec(manifests, component)
         assert pod["serviceAccountName"] == "models"
         assert pod["imagePullSecrets"] == [{"name": "registry"}]
         assert pod["nodeSelector"] == {"kubernetes.io/arch": "arm64"}
@@ -166,11 +174,11 @@ def test_templates_are_merged_the_variants_after_the_rollouts() -> None:
     def variant(name: str, **more: Any) -> dict[str, Any]:
         return {"name": name, "bundle": {"image": f"athlete:{name}"}, "weight": 1, **more}
 
-    made = objects(
+    manifests = objects(
         variants=[variant("v1"), variant("v2", template=_template(timeout=7))],
         template=_template(timeout=5, containers=[{"name": "kserve-container", "tty": True}]),
     )
-    first, second = (each["spec"]["predictor"] for each in of_kind(made, "InferenceService"))
+    first, second = (service["spec"]["predictor"] for service in of_kind(manifests, "InferenceService"))
     assert (first["timeout"], second["timeout"]) == (5, 7)
     for predictor in (first, second):
         (server,) = predictor["containers"]
@@ -178,7 +186,7 @@ def test_templates_are_merged_the_variants_after_the_rollouts() -> None:
 
 
 def test_a_template_adds_labels_annotations_and_sidecars_and_takes_fields_away() -> None:
-    made = bundled(
+    manifests = bundled(
         template={
             "metadata": {"labels": {"team": "coaching"}, "annotations": {"example.com/a": "b"}},
             "spec": {
@@ -189,10 +197,13 @@ def test_a_template_adds_labels_annotations_and_sidecars_and_takes_fields_away()
             },
         }
     )
-    service = one(made, "InferenceService")
+    service = one(manifests, "InferenceService")
     assert service["metadata"]["labels"]["team"] == "coaching"
     assert service["metadata"]["labels"]["tandem-serving.io/rollout"] == "time-estimator"
     assert service["metadata"]["annotations"].keys() >= {"example.com/a", "serving.kserve.io/autoscalerClass"}
-    assert [each["name"] for each in pod_spec(made, "transformer")["containers"]] == ["kserve-container", "sidecar"]
-    assert "topologySpreadConstraints" not in pod_spec(made, "transformer")
-    assert "topologySpreadConstraints" in pod_spec(made, "predictor")
+    assert [container_spec["name"] for container_spec in pod_spec(manifests, "transformer")["containers"]] == [
+        "kserve-container",
+        "sidecar",
+    ]
+    assert "topologySpreadConstraints" not in pod_spec(manifests, "transformer")
+    assert "topologySpreadConstraints" in pod_spec(manifests, "predictor")

@@ -60,9 +60,9 @@ def test_a_value_replaces_a_value_and_nothing_else(base: dict[str, Any], key: st
 @given(st.lists(_names, unique=True, min_size=1), st.lists(_names, unique=True, min_size=1))
 def test_named_things_are_merged_by_name_in_their_order(base: list[str], over: list[str]) -> None:
     merged = merge(_named(base), [{"name": name, "over": True} for name in over])
-    assert [each["name"] for each in merged] == [*base, *(name for name in over if name not in base)]
-    assert {each["name"] for each in merged if each.get("over")} == set(over)
-    assert all("n" in each for each in merged if each["name"] in base)
+    assert [item["name"] for item in merged] == [*base, *(name for name in over if name not in base)]
+    assert {item["name"] for item in merged if item.get("over")} == set(over)
+    assert all("n" in item for item in merged if item["name"] in base)
 
 
 def test_none_removes_at_every_depth() -> None:

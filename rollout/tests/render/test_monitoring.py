@@ -19,7 +19,7 @@ def test_one_monitor_for_all_pods_of_the_rollout() -> None:
 
 def test_labels_of_pods_become_labels_of_series() -> None:
     (endpoint,) = one(objects(), "PodMonitor")["spec"]["podMetricsEndpoints"]
-    copied = {each["targetLabel"]: each["sourceLabels"] for each in endpoint["relabelings"]}
+    copied = {relabeling["targetLabel"]: relabeling["sourceLabels"] for relabeling in endpoint["relabelings"]}
     assert copied == {
         "inferenceservice": ["__meta_kubernetes_pod_label_serving_kserve_io_inferenceservice"],
         "component": ["__meta_kubernetes_pod_label_component"],
@@ -33,11 +33,11 @@ def test_triton_is_scraped_at_its_metrics_port_only() -> None:
     endpoints = one(bundled(predictor={"runtime": "triton"}), "PodMonitor")["spec"]["podMetricsEndpoints"]
     first, second = endpoints
     assert (first["port"], second["port"]) == ("http1", "metrics")
-    kept = [each for each in first["relabelings"] if each.get("action") == "keep"]
-    assert kept == [
+    rules = [relabeling for relabeling in first["relabelings"] if relabeling.get("action") == "keep"]
+    assert rules == [
         {"action": "keep", "sourceLabels": ["__meta_kubernetes_pod_label_component"], "regex": "transformer"}
     ]
-    assert not [each for each in second["relabelings"] if each.get("action")]
+    assert not [relabeling for relabeling in second["relabelings"] if relabeling.get("action")]
 
 
 CANARY = {"strategy": {"canary": {}}}
@@ -55,7 +55,7 @@ CANARY = {"strategy": {"canary": {}}}
 )
 def test_pods_are_scraped_in_every_tick_of_an_analysis(spec: dict[str, Any], interval: str) -> None:
     endpoints = one(bundled(**spec), "PodMonitor")["spec"]["podMetricsEndpoints"]
-    assert {each["interval"] for each in endpoints} == {interval}
+    assert {endpoint["interval"] for endpoint in endpoints} == {interval}
 
 
 @pytest.mark.parametrize("spec", [{}, {**CANARY, "analysis": {"source": "pods"}}])
@@ -73,9 +73,9 @@ def test_no_pod_is_annotated_for_scraping_too() -> None:
 
 
 def test_a_drained_node_takes_one_pod_of_a_half_at_a_time() -> None:
-    made = bundled()
-    name = one(made, "InferenceService")["metadata"]["name"]
-    budgets = {each["metadata"]["name"]: each["spec"] for each in of_kind(made, "PodDisruptionBudget")}
+    manifests = bundled()
+    name = one(manifests, "InferenceService")["metadata"]["name"]
+    budgets = {budget["metadata"]["name"]: budget["spec"] for budget in of_kind(manifests, "PodDisruptionBudget")}
     assert budgets == {
         f"{name}-{component}": {
             "maxUnavailable": 1,
@@ -86,9 +86,9 @@ def test_a_drained_node_takes_one_pod_of_a_half_at_a_time() -> None:
 
 
 def test_the_predictors_pods_have_a_name_that_gives_each_address() -> None:
-    made = bundled()
-    name = one(made, "InferenceService")["metadata"]["name"]
-    service = one(made, "Service")
+    manifests = bundled()
+    name = one(manifests, "InferenceService")["metadata"]["name"]
+    service = one(manifests, "Service")
     assert service["metadata"]["name"] == f"{name}-pods"
     assert (service["spec"]["clusterIP"], service["spec"]["selector"]) == ("None", {"app": f"isvc.{name}-predictor"})
     assert [port["port"] for port in service["spec"]["ports"]] == [8080, 8081]

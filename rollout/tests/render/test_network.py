@@ -8,9 +8,9 @@ from .made import bundled, objects, of_kind, one
 
 
 def test_both_halves_of_every_variant_have_one() -> None:
-    made = objects()
-    selected = [each["spec"]["podSelector"]["matchLabels"]["app"] for each in of_kind(made, "NetworkPolicy")]
-    services = [each["metadata"]["name"] for each in of_kind(made, "InferenceService")]
+    manifests = objects()
+    selected = [policy["spec"]["podSelector"]["matchLabels"]["app"] for policy in of_kind(manifests, "NetworkPolicy")]
+    services = [service["metadata"]["name"] for service in of_kind(manifests, "InferenceService")]
     assert selected == [f"isvc.{name}-{component}" for name in services for component in ("transformer", "predictor")]
 
 

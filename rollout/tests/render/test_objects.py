@@ -52,8 +52,8 @@ def test_rendering_twice_gives_the_same(spec: dict[str, Any]) -> None:
 def test_nothing_is_shared(spec: dict[str, Any]) -> None:
     of = rollout(**spec)
     first, second = render(of, PLATFORM), render(of, PLATFORM)
-    seen = [id(each) for each in containers([*first, *second])]
-    assert len(set(seen)) == len(seen)
+    identities = [id(container) for container in containers([*first, *second])]
+    assert len(set(identities)) == len(identities)
 
 
 def test_changing_a_result_does_not_change_the_next() -> None:
@@ -68,14 +68,14 @@ def test_changing_a_result_does_not_change_the_next() -> None:
         ]
 
     expected = copy.deepcopy(made())
-    for each in list(containers(made())):
-        each.clear()
+    for container in list(containers(made())):
+        container.clear()
     assert made() == expected
     assert owner == {"kind": "InferenceRollout", "name": of.name}
 
 
 def _apart(of: Rollout) -> list[tuple[str, str]]:
-    return [(made["kind"], made["metadata"]["name"]) for made in render(of, PLATFORM)]
+    return [(manifest["kind"], manifest["metadata"]["name"]) for manifest in render(of, PLATFORM)]
 
 
 @pytest.mark.parametrize("spec", [FULL, *GOOD.values()], ids=["full", *GOOD])
@@ -85,8 +85,8 @@ def test_no_two_objects_are_the_same(spec: dict[str, Any]) -> None:
 
 
 def test_every_object_is_in_the_rollouts_namespace_and_says_whose_it_is() -> None:
-    for made in objects(**FULL):
-        metadata = made["metadata"]
+    for manifest in objects(**FULL):
+        metadata = manifest["metadata"]
         assert metadata["namespace"] == "models"
         assert metadata["labels"]["app.kubernetes.io/managed-by"] == "tandem"
         assert metadata["labels"]["tandem-serving.io/rollout"] == "time-estimator"
@@ -96,9 +96,9 @@ def test_owners() -> None:
     of = rollout()
     revision = Revision.of(of, of.spec.all_variants[0])
     owner = {"apiVersion": "v1", "kind": "InferenceRollout", "name": of.name, "uid": of.uid}
-    for made in render_revision(revision, PLATFORM, owner=owner):
-        assert made["metadata"]["ownerReferences"] == [owner]
-    assert all("ownerReferences" not in made["metadata"] for made in render_revision(revision, PLATFORM))
+    for manifest in render_revision(revision, PLATFORM, owner=owner):
+        assert manifest["metadata"]["ownerReferences"] == [owner]
+    assert all("ownerReferences" not in resource["metadata"] for resource in render_revision(revision, PLATFORM))
 
 
 def test_what_protects_pods_is_there_before_them() -> None:
@@ -109,12 +109,12 @@ def test_what_protects_pods_is_there_before_them() -> None:
 def test_what_a_spec_may_stop_to_ask_for_is_known_by_name() -> None:
     of = rollout(**FULL)
     always = {("HTTPRoute", name) for name in (of.name, f"{of.name}-preview")}
-    always |= {("HTTPRoute", variant_route(of, each.name)) for each in of.spec.all_variants}
-    placed = [Placed(Revision.of(of, each), each.weight) for each in of.spec.all_variants]
-    made = {(each["kind"], each["metadata"]["name"]) for each in render_rollout(of, placed, PLATFORM)}
-    assert made <= always | set(optional(of))
+    always |= {("HTTPRoute", variant_route(of, variant.name)) for variant in of.spec.all_variants}
+    placed = [Placed(Revision.of(of, variant), variant.weight) for variant in of.spec.all_variants]
+    names = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in render_rollout(of, placed, PLATFORM)}
+    assert names <= always | set(optional(of))
 
 
 def test_platforms_differ_in_images_and_addresses_only() -> None:
     here, there = (render(rollout(), platform) for platform in (PLATFORM, Platform()))
-    assert [each["metadata"] for each in here] == [each["metadata"] for each in there]
+    assert [manifest["metadata"] for manifest in here] == [manifest["metadata"] for manifest in there]

@@ -76,33 +76,33 @@ _changes = st.lists(st.sampled_from([*MAKE_PODS.values(), *LEAVE_PODS.values()])
 
 
 @given(_changes, _changes)
-def test_other_pods_never_have_the_same_hash(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> None:
+def test_other_pods_never_have_the_same_hash(edits: list[dict[str, Any]], other_edits: list[dict[str, Any]]) -> None:
     def pods(changes: list[dict[str, Any]]) -> tuple[str, Any]:
         spec: dict[str, Any] = {}
         for change in changes:
             spec |= change
         revision = first(**spec)
-        made = render_revision(revision, Platform())
-        (service,) = [each for each in made if each["kind"] == "InferenceService"]
+        manifests = render_revision(revision, Platform())
+        (service,) = [resource for resource in manifests if resource["kind"] == "InferenceService"]
         # names carry the hash, so compare what is left without it
         return revision.hash, repr(service).replace(revision.hash, "")
 
-    (hash_one, pods_one), (hash_other, pods_other) = pods(one), pods(other)
+    (hash_one, pods_one), (hash_other, pods_other) = pods(edits), pods(other_edits)
     assert hash_one != hash_other or pods_one == pods_other
 
 
 def _reversed(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _reversed(value[key]) for key in reversed(value)}
-    return [_reversed(each) for each in value] if isinstance(value, list) else value
+    return [_reversed(item) for item in value] if isinstance(value, list) else value
 
 
 @given(_changes)
 def test_the_order_of_keys_does_not_matter(changes: list[dict[str, Any]]) -> None:
     written = manifest(**{key: value for change in changes for key, value in change.items()})
     there, back = parse(written), parse(_reversed(written))
-    assert [revision_hash(there, each) for each in there.spec.all_variants] == [
-        revision_hash(back, each) for each in back.spec.all_variants
+    assert [revision_hash(there, variant) for variant in there.spec.all_variants] == [
+        revision_hash(back, variant) for variant in back.spec.all_variants
     ]
 
 
@@ -114,39 +114,39 @@ def test_the_hash_stays_from_one_release_to_the_next() -> None:
     assert first(**MAKE_PODS["tolerations"], **MAKE_PODS["transformer"], **MAKE_PODS["own template"]).hash == "aa8f8227"
 
 
-def _written_out(kind: type[msgspec.Struct], given: dict[str, Any]) -> list[dict[str, Any]]:
+def _written_out(kind: type[msgspec.Struct], fields: dict[str, Any]) -> list[dict[str, Any]]:
     """The same with each field that has a default written out."""
-    found = []
-    for each in msgspec.structs.fields(kind):
-        default = each.default_factory() if callable(each.default_factory) else each.default
-        if default is not msgspec.NODEFAULT and each.encode_name not in given:
-            found.append({**given, each.encode_name: msgspec.to_builtins(default)})
-    return found
+    variations = []
+    for field in msgspec.structs.fields(kind):
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        if default is not msgspec.NODEFAULT and field.encode_name not in fields:
+            variations.append({**fields, field.encode_name: msgspec.to_builtins(default)})
+    return variations
 
 
 GPU: dict[str, Any] = {"predictor": {"gpu": {}}}
 DEFAULTS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "spec": ({}, _written_out(spec.RolloutSpec, {"bundle": None, "variants": specs.variants("v1", "v2")})),
     **{
-        name: ({}, [{name: each} for each in _written_out(kind, {})])
+        name: ({}, [{name: fields} for fields in _written_out(kind, {})])
         for name, kind in (
             ("transformer", pods.TransformerSpec),
             ("predictor", pods.PredictorSpec),
             ("store", spec.Store),
         )
     },
-    "route": ({}, [{"route": each} for each in _written_out(routing.Route, {})]),
-    "gpu": (GPU, [{"predictor": {"gpu": each}} for each in _written_out(pods.Gpu, {})]),
+    "route": ({}, [{"route": fields} for fields in _written_out(routing.Route, {})]),
+    "gpu": (GPU, [{"predictor": {"gpu": fields}} for fields in _written_out(pods.Gpu, {})]),
     "bundle": (
         {},
         [
-            {"variants": specs.variants("v1", "v2", bundle=each)}
-            for each in _written_out(pods.BundleSource, {"image": "athlete:v1"})
+            {"variants": specs.variants("v1", "v2", bundle=fields)}
+            for fields in _written_out(pods.BundleSource, {"image": "athlete:v1"})
         ],
     ),
     "environment": (
         {"predictor": {"env": [{"name": "A"}]}},
-        [{"predictor": {"env": [each]}} for each in _written_out(pods.EnvVar, {"name": "A"})],
+        [{"predictor": {"env": [fields]}} for fields in _written_out(pods.EnvVar, {"name": "A"})],
     ),
 }
 
@@ -155,11 +155,13 @@ DEFAULTS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
 def test_a_default_may_be_written_out(where: str) -> None:
     left_out, written = DEFAULTS[where]
     assert written
-    for each in written:
+    for override in written:
         # as the API server sends it: no text in it is the default's own object
-        sent = msgspec.json.decode(msgspec.json.encode(manifest(**{"variants": specs.variants("v1", "v2"), **each})))
+        sent = msgspec.json.decode(
+            msgspec.json.encode(manifest(**{"variants": specs.variants("v1", "v2"), **override}))
+        )
         of = parse(sent)
-        assert revision_hash(of, of.spec.all_variants[0]) == first(**left_out).hash, each
+        assert revision_hash(of, of.spec.all_variants[0]) == first(**left_out).hash, override
 
 
 def test_names_and_labels() -> None:

@@ -20,13 +20,13 @@ KEYS = {"apiKeys": {"secretName": "testers"}}
 COLOURS = {"variants": variants("blue", "green"), "strategy": {"blueGreen": {"active": "green"}}}
 
 
-def rules(made: list[Object], ending: str = "time-estimator") -> dict[str, Object]:
-    return {each["name"]: each for each in one(made, "HTTPRoute", ending)["spec"]["rules"]}
+def rules(manifests: list[Object], ending: str = "time-estimator") -> dict[str, Object]:
+    return {rule["name"]: rule for rule in one(manifests, "HTTPRoute", ending)["spec"]["rules"]}
 
 
 def backends(rule: Object) -> dict[str, int]:
     """Weights of a rule, by variant."""
-    return {each["name"].split("-")[2]: each["weight"] for each in rule["backendRefs"]}
+    return {backend["name"].split("-")[2]: backend["weight"] for backend in rule["backendRefs"]}
 
 
 def paths(rule: Object) -> list[str]:
@@ -34,28 +34,30 @@ def paths(rule: Object) -> list[str]:
 
 
 def test_requests_are_split_by_weight() -> None:
-    made = rules(objects())
-    assert backends(made["split"]) == backends(made["split-grpc"]) == {"v1": 90, "v2": 10}
-    assert paths(made["split"]) == ["/v1/models", "/v2", "/docs", "/openapi.json"]
-    assert paths(made["split-grpc"]) == ["/inference.GRPCInferenceService"]
+    named_rules = rules(objects())
+    assert backends(named_rules["split"]) == backends(named_rules["split-grpc"]) == {"v1": 90, "v2": 10}
+    assert paths(named_rules["split"]) == ["/v1/models", "/v2", "/docs", "/openapi.json"]
+    assert paths(named_rules["split-grpc"]) == ["/inference.GRPCInferenceService"]
 
 
 def test_rest_and_grpc_reach_the_transformers_ports_for_them() -> None:
     for name, rule in rules(objects()).items():
         port = 8081 if "grpc" in name else 80
-        assert [each["port"] for each in rule["backendRefs"]] == [port] * len(rule["backendRefs"])
-        assert all(each["name"].endswith("-transformer") for each in rule["backendRefs"])
+        assert [backend["port"] for backend in rule["backendRefs"]] == [port] * len(rule["backendRefs"])
+        assert all(backend["name"].endswith("-transformer") for backend in rule["backendRefs"])
 
 
 @pytest.mark.parametrize("spec", [{}, {"bundle": {"image": "athlete:v1"}}, COLOURS], ids=["two", "one", "colours"])
 def test_every_backend_tells_its_variant_to_the_transformer_and_to_the_client(spec: dict[str, Any]) -> None:
     for route in of_kind(objects(**spec), "HTTPRoute"):
-        for backend in (each for rule in route["spec"]["rules"] for each in rule["backendRefs"]):
-            asked, told = backend["filters"]
-            header, _ = asked["requestHeaderModifier"]["set"]
+        for backend in (ref for rule in route["spec"]["rules"] for ref in rule["backendRefs"]):
+            request_filter, response_filter = backend["filters"]
+            header, _ = request_filter["requestHeaderModifier"]["set"]
             assert header["name"] == "x-tandem-variant"
             assert backend["name"].startswith(f"time-estimator-{header['value']}-")
-            assert told["responseHeaderModifier"]["set"] == [{"name": "x-model-variant", "value": header["value"]}]
+            assert response_filter["responseHeaderModifier"]["set"] == [
+                {"name": "x-model-variant", "value": header["value"]}
+            ]
 
 
 def test_every_request_is_marked_by_how_it_came_there() -> None:
@@ -67,7 +69,7 @@ def test_every_request_is_marked_by_how_it_came_there() -> None:
                 modifier = backend["filters"][0]["requestHeaderModifier"]
                 # nor does a client say who it is
                 assert modifier["remove"] == ["x-tandem-unit"]
-                headers = {each["name"]: each["value"] for each in modifier["set"]}
+                headers = {header["name"]: header["value"] for header in modifier["set"]}
                 marks.setdefault(route["metadata"]["name"], set()).add(headers["x-tandem-traffic"])
     assert marks == {
         "time-estimator": {"weighted"},
@@ -78,22 +80,22 @@ def test_every_request_is_marked_by_how_it_came_there() -> None:
 
 
 def test_pins_can_be_switched_off() -> None:
-    made = objects(route={"pin": {"enabled": False}, "auth": KEYS})
-    (route,) = of_kind(made, "HTTPRoute")
+    manifests = objects(route={"pin": {"enabled": False}, "auth": KEYS})
+    (route,) = of_kind(manifests, "HTTPRoute")
     assert route["metadata"]["name"] == "time-estimator"
-    (policy,) = of_kind(made, "SecurityPolicy")
-    assert [each["name"] for each in policy["spec"]["targetRefs"]] == ["time-estimator"]
+    (policy,) = of_kind(manifests, "SecurityPolicy")
+    assert [target["name"] for target in policy["spec"]["targetRefs"]] == ["time-estimator"]
 
 
 def test_who_may_pin_can_be_others_than_who_may_ask() -> None:
-    made = objects(route={"pin": {"auth": KEYS}}, **COLOURS)
-    (policy,) = of_kind(made, "SecurityPolicy")
+    manifests = objects(route={"pin": {"auth": KEYS}}, **COLOURS)
+    (policy,) = of_kind(manifests, "SecurityPolicy")
     assert policy["metadata"]["name"] == "time-estimator.pin"
-    routes = {each["metadata"]["name"] for each in of_kind(made, "HTTPRoute")}
-    assert {each["name"] for each in policy["spec"]["targetRefs"]} == routes - {"time-estimator"}
+    routes = {route["metadata"]["name"] for route in of_kind(manifests, "HTTPRoute")}
+    assert {target["name"] for target in policy["spec"]["targetRefs"]} == routes - {"time-estimator"}
     assert policy["spec"]["apiKeyAuth"]["credentialRefs"] == [{"group": "", "kind": "Secret", "name": "testers"}]
     both = of_kind(objects(route={"pin": {"auth": KEYS}, "auth": {"apiKeys": {"secretName": "all"}}}), "SecurityPolicy")
-    targets = [[each["name"] for each in policy["spec"]["targetRefs"]] for policy in both]
+    targets = [[target["name"] for target in policy["spec"]["targetRefs"]] for policy in both]
     assert targets == [["time-estimator"], ["time-estimator.v1", "time-estimator.v2"]]
 
 
@@ -110,14 +112,14 @@ def test_versioned_paths_reach_their_version_without_a_header() -> None:
         {"name": name, "bundle": {"image": f"athlete:{name}", "version": version}, "weight": 1}
         for name, version in (("v1", "2026.1"), ("v2", ""))
     ]
-    made = objects(variants=versioned)
-    free = [match["path"]["value"] for match in rules(made, ".v1")["own"]["matches"] if "headers" not in match]
+    manifests = objects(variants=versioned)
+    free = [match["path"]["value"] for match in rules(manifests, ".v1")["own"]["matches"] if "headers" not in match]
     assert free == [
         "/v1/models/time-estimator/versions/2026.1:predict",
         "/v1/models/time-estimator/versions/2026.1",
         "/v2/models/time-estimator/versions/2026.1",
     ]
-    assert all("headers" in match for match in rules(made, ".v2")["own"]["matches"])
+    assert all("headers" in match for match in rules(manifests, ".v2")["own"]["matches"])
 
 
 @pytest.mark.parametrize(("weights", "answers"), [((90, 10), "a"), ((10, 90), "b"), ((50, 50), "a"), ((0, 1), "b")])
@@ -125,13 +127,13 @@ def test_of_two_variants_of_one_version_the_one_with_the_most_weight_has_its_pat
     weights: tuple[int, int], answers: str
 ) -> None:
     image = {"image": "athlete:v1", "version": "v1"}
-    made = objects(
+    manifests = objects(
         variants=[{"name": name, "bundle": image, "weight": weight} for name, weight in zip("ab", weights, strict=True)]
     )
-    services = [each["metadata"]["name"] for each in made if each["kind"] == "InferenceService"]
+    services = [resource["metadata"]["name"] for resource in manifests if resource["kind"] == "InferenceService"]
     assert len(set(services)) == 2
     for name in "ab":
-        versioned = [path for path in paths(rules(made, f".{name}")["own"]) if "/versions/" in path]
+        versioned = [path for path in paths(rules(manifests, f".{name}")["own"]) if "/versions/" in path]
         assert bool(versioned) == (name == answers)
 
 
@@ -139,19 +141,22 @@ def test_a_variant_may_be_called_like_a_rule() -> None:
     named = variants("split", "split-grpc", "preview")
     of = rollout(variants=named)
     route = one(objects(variants=named), "HTTPRoute", "time-estimator")
-    assert route_weights(HTTPRoute.of(route)) == {Revision.of(of, each).name: 10 for each in of.spec.all_variants}
+    assert route_weights(HTTPRoute.of(route)) == {Revision.of(of, variant).name: 10 for variant in of.spec.all_variants}
 
 
 def test_what_leaves_keeps_next_to_nothing_and_moves_no_other_backend() -> None:
     of = rollout()
-    v1, v2 = (Revision.of(of, each) for each in of.spec.all_variants)
-    made = render_rollout(of, [Placed(v1, 0, leaving=12.5), Placed(v2, 100)], PLATFORM)
-    route = one(made, "HTTPRoute", "time-estimator")
+    v1, v2 = (Revision.of(of, variant) for variant in of.spec.all_variants)
+    manifests = render_rollout(of, [Placed(v1, 0, leaving=12.5), Placed(v2, 100)], PLATFORM)
+    route = one(manifests, "HTTPRoute", "time-estimator")
     split = route["spec"]["rules"][0]
     assert list(backends(split).items()) == [("v2", 99_999), ("v1", 1)]
     assert route_weights(HTTPRoute.of(route)) == {v2.name: 100}
     assert leaving(HTTPRoute.of(route)) == {v1.name: 12.5}
-    assert [each["metadata"]["name"] for each in of_kind(made, "HTTPRoute")] == ["time-estimator", "time-estimator.v2"]
+    assert [httproute["metadata"]["name"] for httproute in of_kind(manifests, "HTTPRoute")] == [
+        "time-estimator",
+        "time-estimator.v2",
+    ]
 
 
 def test_every_rule_has_the_timeout() -> None:
@@ -164,36 +169,38 @@ def test_hosts_and_gateway() -> None:
     assert default["hostnames"] == ["time-estimator.models.models.example"]
     (parent,) = default["parentRefs"]
     assert (parent["namespace"], parent["name"]) == ("kserve", "kserve-ingress-gateway")
-    made = objects(route={"hostnames": ["a.example"], "gateway": {"name": "g", "namespace": "n"}})
-    own = one(made, "HTTPRoute", ".v1")
+    manifests = objects(route={"hostnames": ["a.example"], "gateway": {"name": "g", "namespace": "n"}})
+    own = one(manifests, "HTTPRoute", ".v1")
     (parent,) = own["spec"]["parentRefs"]
     assert (own["spec"]["hostnames"], parent["namespace"], parent["name"]) == (["a.example"], "n", "g")
 
 
 def test_a_variant_without_weight_is_reached_by_header_only() -> None:
-    made = objects(variants=[*variants("v1"), *variants("v2", weight=0)])
-    assert backends(rules(made)["split"]) == {"v1": 10}
-    assert backends(rules(made, ".v2")["own"]) == {"v2": 1}
+    manifests = objects(variants=[*variants("v1"), *variants("v2", weight=0)])
+    assert backends(rules(manifests)["split"]) == {"v1": 10}
+    assert backends(rules(manifests, ".v2")["own"]) == {"v2": 1}
 
 
 def test_no_route_where_nobody_has_weight() -> None:
     of = rollout()
-    placed = [Placed(Revision.of(of, each), 0) for each in of.spec.all_variants]
+    placed = [Placed(Revision.of(of, variant), 0) for variant in of.spec.all_variants]
     assert of_kind(render_rollout(of, placed, PLATFORM), "HTTPRoute") == []
 
 
 def test_weights_are_read_back_as_they_were_placed() -> None:
     of = rollout()
-    v1, v2 = (Revision.of(of, each) for each in of.spec.all_variants)
-    made = render_rollout(of, [Placed(v1, 70), Placed(v2, 0)], PLATFORM)
-    assert route_weights(HTTPRoute.of(one(made, "HTTPRoute", "time-estimator"))) == {v1.name: 70}
+    v1, v2 = (Revision.of(of, variant) for variant in of.spec.all_variants)
+    manifests = render_rollout(of, [Placed(v1, 70), Placed(v2, 0)], PLATFORM)
+    assert route_weights(HTTPRoute.of(one(manifests, "HTTPRoute", "time-estimator"))) == {v1.name: 70}
 
 
 def test_blue_green_has_a_preview_host_for_the_others() -> None:
-    made = objects(**COLOURS)
-    assert backends(rules(made)["split"]) == {"green": 100}
-    assert backends(rules(made, "-preview")["split"]) == {"blue": 1}
-    assert one(made, "HTTPRoute", "-preview")["spec"]["hostnames"] == ["preview-time-estimator.models.models.example"]
+    manifests = objects(**COLOURS)
+    assert backends(rules(manifests)["split"]) == {"green": 100}
+    assert backends(rules(manifests, "-preview")["split"]) == {"blue": 1}
+    assert one(manifests, "HTTPRoute", "-preview")["spec"]["hostnames"] == [
+        "preview-time-estimator.models.models.example"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -205,13 +212,15 @@ def test_blue_green_has_a_preview_host_for_the_others() -> None:
     ],
 )
 def test_preview_hosts(route: dict[str, Any], strategy: dict[str, Any], expected: str) -> None:
-    made = objects(variants=COLOURS["variants"], route=route, strategy={"blueGreen": {"active": "green", **strategy}})
-    assert one(made, "HTTPRoute", "-preview")["spec"]["hostnames"] == [expected]
+    manifests = objects(
+        variants=COLOURS["variants"], route=route, strategy={"blueGreen": {"active": "green", **strategy}}
+    )
+    assert one(manifests, "HTTPRoute", "-preview")["spec"]["hostnames"] == [expected]
 
 
 def test_only_blue_green_has_a_preview() -> None:
-    made = of_kind(objects(variants=[*variants("v1"), *variants("v2", weight=0)]), "HTTPRoute")
-    assert not [each for each in made if each["metadata"]["name"].endswith("-preview")]
+    routes = of_kind(objects(variants=[*variants("v1"), *variants("v2", weight=0)]), "HTTPRoute")
+    assert not [route for route in routes if route["metadata"]["name"].endswith("-preview")]
 
 
 def test_a_units_variant_sticks_by_its_header_in_ab_tests_only() -> None:
@@ -221,7 +230,7 @@ def test_a_units_variant_sticks_by_its_header_in_ab_tests_only() -> None:
         "type": "ConsistentHash",
         "consistentHash": {"type": "Header", "header": {"name": "x-athlete"}},
     }
-    assert [each["name"] for each in spec["targetRefs"]] == ["time-estimator"]
+    assert [target["name"] for target in spec["targetRefs"]] == ["time-estimator"]
 
 
 def test_anybody_may_ask_unless_the_spec_says_who() -> None:
@@ -247,45 +256,45 @@ def test_api_keys() -> None:
 
 def test_only_the_gateway_says_who_a_client_is() -> None:
     for auth, removed in ((None, ["x-tandem-unit"]), (KEYS, None)):
-        made = objects(route={"auth": auth} if auth else {})
-        for rule in rules(made).values():
+        manifests = objects(route={"auth": auth} if auth else {})
+        for rule in rules(manifests).values():
             for backend in rule["backendRefs"]:
                 assert backend["filters"][0]["requestHeaderModifier"].get("remove") == removed
 
 
 def test_the_preview_is_not_open_where_the_model_is_not() -> None:
-    made = objects(**COLOURS, route={"auth": {"apiKeys": {"secretName": "clients"}}})
-    targets = [each["name"] for each in one(made, "SecurityPolicy")["spec"]["targetRefs"]]
-    assert targets == [each["metadata"]["name"] for each in of_kind(made, "HTTPRoute")]
+    manifests = objects(**COLOURS, route={"auth": {"apiKeys": {"secretName": "clients"}}})
+    targets = [target["name"] for target in one(manifests, "SecurityPolicy")["spec"]["targetRefs"]]
+    assert targets == [route["metadata"]["name"] for route in of_kind(manifests, "HTTPRoute")]
 
 
 def test_the_sum_of_sticky_weights_does_not_change_when_a_backend_leaves() -> None:
     of = rollout(strategy={"abTest": {}})
-    v1, v2 = (Revision.of(of, each) for each in of.spec.all_variants)
+    v1, v2 = (Revision.of(of, variant) for variant in of.spec.all_variants)
     old = Revision(of, v2.variant, "0" * 8)
     before = render_rollout(of, [Placed(v1, 90), Placed(old, 10)], PLATFORM, fine=True)
     during = render_rollout(of, [Placed(v1, 90), Placed(v2, 10), Placed(old, 0, leaving=12.5)], PLATFORM, fine=True)
-    found = []
-    for made in (before, during):
-        route = one(made, "HTTPRoute", "time-estimator")
-        found.append([each["weight"] for each in route["spec"]["rules"][0]["backendRefs"]])
-        assert route_weights(HTTPRoute.of(route)) == {v1.name: 90, (old if made is before else v2).name: 10}
+    weights = []
+    for manifests in (before, during):
+        route = one(manifests, "HTTPRoute", "time-estimator")
+        weights.append([backend["weight"] for backend in route["spec"]["rules"][0]["backendRefs"]])
+        assert route_weights(HTTPRoute.of(route)) == {v1.name: 90, (old if manifests is before else v2).name: 10}
     # Envoy takes the hash of a unit modulo the sum
-    assert found == [[90_000, 10_000], [90_000, 9_999, 1]]
+    assert weights == [[90_000, 10_000], [90_000, 9_999, 1]]
 
 
 def test_a_variant_that_the_spec_has_no_more_is_not_open_where_the_model_is_not() -> None:
     of = rollout(route={"auth": {"apiKeys": {"secretName": "clients"}}})
     gone = Revision(of, msgspec.structs.replace(of.spec.variants[0], name="gone"), "0" * 8)
-    made = render_rollout(of, [Placed(gone, 100)], PLATFORM)
-    targets = {each["name"] for each in one(made, "SecurityPolicy")["spec"]["targetRefs"]}
-    assert {each["metadata"]["name"] for each in of_kind(made, "HTTPRoute")} <= targets
+    manifests = render_rollout(of, [Placed(gone, 100)], PLATFORM)
+    targets = {target["name"] for target in one(manifests, "SecurityPolicy")["spec"]["targetRefs"]}
+    assert {route["metadata"]["name"] for route in of_kind(manifests, "HTTPRoute")} <= targets
 
 
 def test_a_variant_has_one_route_also_where_two_of_its_revisions_are_reached() -> None:
     of = rollout()
-    v1, _ = (Revision.of(of, each) for each in of.spec.all_variants)
+    v1, _ = (Revision.of(of, variant) for variant in of.spec.all_variants)
     old = Revision(of, v1.variant, "0" * 8)
-    made = render_rollout(of, [Placed(old, 10), Placed(v1, 0)], PLATFORM)
-    (own,) = [each for each in of_kind(made, "HTTPRoute") if each["metadata"]["name"].endswith(".v1")]
-    assert {each["name"] for rule in own["spec"]["rules"] for each in rule["backendRefs"]} == {v1.transformer}
+    manifests = render_rollout(of, [Placed(old, 10), Placed(v1, 0)], PLATFORM)
+    (own,) = [route for route in of_kind(manifests, "HTTPRoute") if route["metadata"]["name"].endswith(".v1")]
+    assert {backend["name"] for rule in own["spec"]["rules"] for backend in rule["backendRefs"]} == {v1.transformer}

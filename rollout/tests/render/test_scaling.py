@@ -13,29 +13,29 @@ from tandem_rollout.render.revision import Revision
 from .made import PLATFORM, Object, bundled, objects, of_kind, one
 
 
-def scaled(made: list[Object], component: str) -> Object:
-    found: Object = one(made, "ScaledObject", component)["spec"]
-    return found
+def scaled(manifests: list[Object], component: str) -> Object:
+    spec: Object = one(manifests, "ScaledObject", component)["spec"]
+    return spec
 
 
-def trigger(made: list[Object], component: str) -> Object:
-    (found,) = scaled(made, component)["triggers"]
-    return dict(found["metadata"])
+def trigger(manifests: list[Object], component: str) -> Object:
+    (entry,) = scaled(manifests, component)["triggers"]
+    return dict(entry["metadata"])
 
 
 def test_each_half_of_each_variant_scales_by_itself() -> None:
-    targets = [each["spec"]["scaleTargetRef"]["name"] for each in of_kind(objects(), "ScaledObject")]
-    services = [each["metadata"]["name"] for each in of_kind(objects(), "InferenceService")]
+    targets = [scaled_object["spec"]["scaleTargetRef"]["name"] for scaled_object in of_kind(objects(), "ScaledObject")]
+    services = [service["metadata"]["name"] for service in of_kind(objects(), "InferenceService")]
     assert targets == [f"{name}-{component}" for name in services for component in ("transformer", "predictor")]
 
 
 def test_a_query_is_for_one_variant_only() -> None:
     for service in of_kind(objects(), "InferenceService"):
         name = service["metadata"]["name"]
-        for made in of_kind(objects(), "ScaledObject"):
-            (each,) = made["spec"]["triggers"]
-            of_this = f'namespace="models",inferenceservice="{name}"' in each["metadata"]["query"]
-            assert of_this == made["metadata"]["name"].startswith(name)
+        for scaled_object in of_kind(objects(), "ScaledObject"):
+            (entry,) = scaled_object["spec"]["triggers"]
+            of_this = f'namespace="models",inferenceservice="{name}"' in entry["metadata"]["query"]
+            assert of_this == scaled_object["metadata"]["name"].startswith(name)
 
 
 @pytest.mark.parametrize(
@@ -49,21 +49,21 @@ def test_the_signal_is_what_is_in_flight_at_the_half(component: str, metric: str
 
 
 def test_no_data_is_not_taken_for_no_work() -> None:
-    made = bundled()
-    assert trigger(made, "predictor")["ignoreNullValues"] == "false"
-    assert scaled(made, "predictor")["fallback"]["behavior"] == "currentReplicasIfHigher"
+    manifests = bundled()
+    assert trigger(manifests, "predictor")["ignoreNullValues"] == "false"
+    assert scaled(manifests, "predictor")["fallback"]["behavior"] == "currentReplicasIfHigher"
 
 
 def test_limits_thresholds_and_windows_are_those_of_the_spec() -> None:
     half = {"minReplicas": 2, "maxReplicas": 7, "inflightPerPod": 3, "scaleDownAfter": "1m30s"}
-    made = bundled(autoscaling={"predictor": half})
-    spec = scaled(made, "predictor")
+    manifests = bundled(autoscaling={"predictor": half})
+    spec = scaled(manifests, "predictor")
     assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (2, 7)
-    assert trigger(made, "predictor")["threshold"] == "3"
+    assert trigger(manifests, "predictor")["threshold"] == "3"
     behaviour = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
     assert behaviour["scaleDown"]["stabilizationWindowSeconds"] == 90
     assert behaviour["scaleUp"]["stabilizationWindowSeconds"] == 0
-    assert scaled(made, "transformer")["minReplicaCount"] == 1
+    assert scaled(manifests, "transformer")["minReplicaCount"] == 1
 
 
 def test_prometheus_is_that_of_the_installation_or_the_spec() -> None:
@@ -78,10 +78,11 @@ def test_prometheus_is_that_of_the_installation_or_the_spec() -> None:
 )
 def test_min_pods_hold_and_may_exceed_the_maximum(min_pods: tuple[int, int], expected: list[tuple[int, int]]) -> None:
     of = rollout(bundle={"image": "athlete:v1"})
-    made = render_revision(Revision.of(of, of.spec.all_variants[0]), PLATFORM, min_pods=min_pods)
+    manifests = render_revision(Revision.of(of, of.spec.all_variants[0]), PLATFORM, min_pods=min_pods)
     limits = [
-        (each["spec"]["minReplicaCount"], each["spec"]["maxReplicaCount"]) for each in of_kind(made, "ScaledObject")
+        (scaled_object["spec"]["minReplicaCount"], scaled_object["spec"]["maxReplicaCount"])
+        for scaled_object in of_kind(manifests, "ScaledObject")
     ]
     assert limits == expected
-    fallbacks = [each["spec"]["fallback"]["replicas"] for each in of_kind(made, "ScaledObject")]
+    fallbacks = [scaled_object["spec"]["fallback"]["replicas"] for scaled_object in of_kind(manifests, "ScaledObject")]
     assert fallbacks == [fewest for fewest, _ in expected]

@@ -13,11 +13,11 @@ def test_triton_serves_what_an_init_container_has_made_of_the_bundle() -> None:
     assert copy["volumeMounts"][0]["name"] == "bundle"
     assert build["image"] == PLATFORM.predictor_image
     assert build["command"][-2:] == ["/mnt/models", "/mnt/repository"]
-    assert {each["name"] for each in build["volumeMounts"]} == {"bundle", "repository", "tmp"}
+    assert {mount["name"] for mount in build["volumeMounts"]} == {"bundle", "repository", "tmp"}
     server = container(bundled(predictor=TRITON), "predictor")
     assert (server["image"], server["command"]) == (PLATFORM.triton_image, ["tritonserver"])
-    assert {each["name"] for each in server["volumeMounts"]} == {"repository", "tmp"}
-    assert {each["name"] for each in pod["volumes"]} == {"bundle", "repository", "tmp"}
+    assert {mount["name"] for mount in server["volumeMounts"]} == {"repository", "tmp"}
+    assert {volume["name"] for volume in pod["volumes"]} == {"bundle", "repository", "tmp"}
 
 
 def test_it_listens_where_our_predictor_does() -> None:

@@ -48,9 +48,9 @@ class Scraped:
 
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
         self.asked += 1
-        found = await self.read(metrics, arms)
+        readings = await self.read(metrics, arms)
         self.read_at.pop()
-        return [found]
+        return [readings]
 
     async def close(self) -> None:
         pass
@@ -71,9 +71,9 @@ class Kept:
         self.times += 1
 
 
-async def counted(every: float, seconds: float, kept: Kept | None = None) -> Record:
+async def counted(every: float, seconds: float, store: Kept | None = None) -> Record:
     source = Scraped(every)
-    analyst = Analyst(source, kept or Kept())
+    analyst = Analyst(source, store or Kept())
     while source.now <= seconds:
         await analyst.take_sample(ANALYSIS, RUN, ARMS, source.now)
         source.now += 1.0
@@ -208,16 +208,16 @@ async def test_what_a_proxy_counted_for_others_under_the_same_name_is_not_the_ca
 
 
 async def test_another_process_goes_on_from_what_was_kept() -> None:
-    kept = Kept()
-    first = await counted(1.0, 100.0, kept)
-    second = await counted(1.0, 100.0, kept)
+    store = Kept()
+    first = await counted(1.0, 100.0, store)
+    second = await counted(1.0, 100.0, store)
     assert (first.sample_count, second.sample_count) == (10, 20)
 
 
 async def test_the_evidence_of_another_plan_is_not_taken() -> None:
-    kept = Kept()
-    kept.records[1] = Record(run=1, plan="another", sample_count=7)
-    assert (await counted(1.0, 100.0, kept)).sample_count == 10
+    store = Kept()
+    store.records[1] = Record(run=1, plan="another", sample_count=7)
+    assert (await counted(1.0, 100.0, store)).sample_count == 10
 
 
 class Timing(Scraped):
@@ -345,9 +345,9 @@ async def test_a_metric_that_is_not_there_fails_where_that_is_wanted() -> None:
     analyst = Analyst(source, Kept())
     source.there = False
     await analyst.take_sample(strict, RUN, ARMS, 0.0)
-    found = await analyst.take_sample(strict, RUN, ARMS, 10.0)
-    assert found.decision is not None
-    assert found.decision.verdict is Verdict.FAIL
+    sample = await analyst.take_sample(strict, RUN, ARMS, 10.0)
+    assert sample.decision is not None
+    assert sample.decision.verdict is Verdict.FAIL
 
 
 async def test_counters_that_are_scraped_seldom_are_no_missing_metric() -> None:
@@ -355,8 +355,8 @@ async def test_counters_that_are_scraped_seldom_are_no_missing_metric() -> None:
     source = Scraped(45.0)
     analyst = Analyst(source, Kept())
     while source.now < 300.0:
-        found = await analyst.take_sample(strict, RUN, ARMS, source.now)
-        assert found.decision is None or found.decision.verdict is not Verdict.FAIL
+        sample = await analyst.take_sample(strict, RUN, ARMS, source.now)
+        assert sample.decision is None or sample.decision.verdict is not Verdict.FAIL
         source.now += 10.0
 
 
@@ -378,27 +378,27 @@ async def test_the_part_that_the_canary_had_is_measured() -> None:
 
 
 async def test_nothing_is_kept_where_there_is_nothing_new() -> None:
-    kept = Kept()
+    store = Kept()
     source = Scraped(1.0)
-    analyst = Analyst(source, kept)
+    analyst = Analyst(source, store)
     for _ in range(10):
         await analyst.take_sample(ANALYSIS, RUN, ARMS, source.now)
-    assert kept.times == 1
+    assert store.times == 1
     await analyst.keep()
-    assert kept.times == 1
+    assert store.times == 1
     await analyst.note(RUN, 1.0)
     await analyst.keep()
     await analyst.note(RUN, 2.0)
     await analyst.keep()
-    assert kept.times == 2
+    assert store.times == 2
 
 
 async def test_the_evidence_of_a_run_of_the_same_number_at_another_time_is_not_taken() -> None:
     """As when a rollout comes back from a backup without its status, or is deleted and made again."""
-    kept = Kept()
-    await counted(1.0, 100.0, kept)
+    store = Kept()
+    await counted(1.0, 100.0, store)
     again = replace(RUN, started=5000.0)
-    for analyst in (Analyst(Scraped(1.0), kept), Analyst(Scraped(1.0), kept)):
+    for analyst in (Analyst(Scraped(1.0), store), Analyst(Scraped(1.0), store)):
         await analyst.take_sample(ANALYSIS, again, ARMS, 5000.0)
         assert analyst.record is not None
         assert analyst.record.sample_count == 0
@@ -412,25 +412,25 @@ async def test_the_evidence_of_a_run_of_the_same_number_at_another_time_is_not_t
 
 async def test_a_restart_within_a_second_goes_on() -> None:
     """What is written down has whole seconds."""
-    kept = Kept()
-    first = Analyst(Scraped(1.0), kept)
+    store = Kept()
+    first = Analyst(Scraped(1.0), store)
     await first.note(replace(RUN, started=7.9), 7.9)
     await first.keep()
-    second = Analyst(Scraped(1.0), kept)
+    second = Analyst(Scraped(1.0), store)
     await second.note(replace(RUN, started=7.0, state="AwaitingApproval"), 8.0)
     assert second.record is not None
     assert [note.state for note in second.record.notes] == ["Analyzing", "AwaitingApproval"]
 
 
 async def test_a_process_that_goes_on_judges_as_the_one_before() -> None:
-    kept = Kept()
+    store = Kept()
     source = Scraped(1.0)
-    first = Analyst(source, kept)
+    first = Analyst(source, store)
     for _ in range(20):
-        said = await first.take_sample(ANALYSIS, RUN, ARMS, source.now)
+        sample = await first.take_sample(ANALYSIS, RUN, ARMS, source.now)
         source.now += 10.0
-    second = Analyst(source, kept)
-    assert await second.take_sample(ANALYSIS, RUN, ARMS, source.now) == said
+    second = Analyst(source, store)
+    assert await second.take_sample(ANALYSIS, RUN, ARMS, source.now) == sample
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(None, Verdict.NO_DATA), (0.1, Verdict.PASS), (0.2, Verdict.FAIL)])
@@ -442,18 +442,18 @@ async def test_units_of_an_ab_test_are_held_against_the_share_that_was_written(
     source = Scraped(1.0)
     analyst = Analyst(source, Kept())
     for _ in range(100):
-        found = await analyst.take_sample(
+        sample = await analyst.take_sample(
             units, replace(RUN, state="Observing", weight=0), replace(ARMS, share=share), source.now
         )
         source.now += 10.0
-    assert found.results[0].verdict is verdict
+    assert sample.results[0].verdict is verdict
 
 
 async def test_history_is_asked_for_once() -> None:
-    kept = Kept()
+    store = Kept()
     source = Scraped(1.0)
     for _ in range(3):
-        analyst = Analyst(source, kept)
+        analyst = Analyst(source, store)
         await analyst.take_sample(ANALYSIS, replace(RUN, state="Preparing", weight=0), ARMS, 0.0)
         await analyst.take_sample(ANALYSIS, RUN, ARMS, 10.0)
     assert source.asked == 1
@@ -484,25 +484,25 @@ async def test_a_past_that_cannot_be_read_is_asked_for_again_once_an_interval() 
     analyst = Analyst(source, Kept())
     preparing = replace(RUN, state="Preparing", weight=0)
     while source.now < 100.0:
-        found = await analyst.take_sample(ANALYSIS, preparing, ARMS, source.now)
-        assert "dispersion was not measured before the run: connection refused" in found.results[0].message
+        sample = await analyst.take_sample(ANALYSIS, preparing, ARMS, source.now)
+        assert "dispersion was not measured before the run: connection refused" in sample.results[0].message
         source.now += 2.0
     assert source.asked == 10
     await analyst.take_sample(ANALYSIS, preparing, ARMS, source.now)
-    found = await analyst.take_sample(ANALYSIS, RUN, ARMS, source.now + 2.0)
+    sample = await analyst.take_sample(ANALYSIS, RUN, ARMS, source.now + 2.0)
     assert source.asked == 11
-    assert "dispersion" not in found.results[0].message
+    assert "dispersion" not in sample.results[0].message
 
 
 async def test_a_past_that_stays_unread_is_given_up_when_something_is_counted_and_that_is_said() -> None:
     source = Unread(until=math.inf)
     analyst = Analyst(source, Kept())
     for _ in range(20):
-        found = await analyst.take_sample(ANALYSIS, RUN, ARMS, source.now)
+        sample = await analyst.take_sample(ANALYSIS, RUN, ARMS, source.now)
         source.now += 10.0
     assert source.asked == 2
-    assert found.results[0].message == "dispersion was not measured before the run: connection refused"
-    assert found.results[0].canary_requests > 0
+    assert sample.results[0].message == "dispersion was not measured before the run: connection refused"
+    assert sample.results[0].canary_requests > 0
 
 
 class ByTraffic(Scraped):
@@ -527,8 +527,8 @@ class ByTraffic(Scraped):
 
 async def test_what_was_counted_of_other_traffic_before_is_no_evidence_after_the_switch() -> None:
     """Pods have served before: what the weights sent them then says nothing about this run."""
-    source, kept = ByTraffic(1.0), Kept()
-    analyst = Analyst(source, kept)
+    source, store = ByTraffic(1.0), Kept()
+    analyst = Analyst(source, store)
     both = [Metric(type="errors", where="pods"), Metric(type="latency")]
     analysis = Analysis(metrics=both, interval="10s", warmup="0s")
     for second in range(60):
@@ -538,7 +538,7 @@ async def test_what_was_counted_of_other_traffic_before_is_no_evidence_after_the
         source.now += 1.0
     assert analyst.record is not None
     for metric in both:
-        samples = [{**each.reported, **each.counts} for each in analyst.record.samples]
-        seen = [each[metric.full_name][0] for each in samples if metric.full_name in each]
-        assert len(seen) >= 4
-        assert max(seen) <= 10.0 * 20, metric.full_name
+        samples = [{**sample.reported, **sample.counts} for sample in analyst.record.samples]
+        requests = [counts[metric.full_name][0] for counts in samples if metric.full_name in counts]
+        assert len(requests) >= 4
+        assert max(requests) <= 10.0 * 20, metric.full_name

@@ -126,8 +126,8 @@ class World:
     # keeper
 
     async def load(self, run: int) -> Record | None:
-        found = self.records.get(run)
-        return msgspec.json.decode(found, type=Record) if found else None
+        data = self.records.get(run)
+        return msgspec.json.decode(data, type=Record) if data else None
 
     async def keep(self, record: Record) -> None:
         def effect() -> None:
@@ -167,11 +167,11 @@ def deletion(world: World, at: int) -> None:
         world.deleted = True
 
 
-def orders(*given: tuple[int, Verb]) -> Story:
+def orders(*commands: tuple[int, Verb]) -> Story:
     """A person says this and that."""
 
     def story(world: World, at: int) -> None:
-        for when, verb in given:
+        for when, verb in commands:
             if at == when:
                 world.command = Command(id=str(when), verb=verb, by="ann")
 
@@ -243,14 +243,16 @@ async def test_a_run_goes_its_way_and_its_notes_tell_it(name: str) -> None:
     story, rate, states = STORIES[name]
     world = World(rate=rate)
     await live(world, story)
-    told = [each.partition(" ")[2] for each in world.states]
-    assert [each for at, each in enumerate(told) if at == 0 or told[at - 1] != each] in (states, _short(states))
-    assert notes(world) == told
+    log = [line.partition(" ")[2] for line in world.states]
+    assert [state for at, state in enumerate(log) if at == 0 or log[at - 1] != state] in (states, _short(states))
+    assert notes(world) == log
 
 
 def _short(states: list[str]) -> list[str]:
     """Where the weight goes in the same move in which the way back begins, nobody sees the state before."""
-    return [each for at, each in enumerate(states) if not (each.startswith(tuple(RETURNS)) and not each.endswith(" 0"))]
+    return [
+        state for at, state in enumerate(states) if not (state.startswith(tuple(RETURNS)) and not state.endswith(" 0"))
+    ]
 
 
 @pytest.mark.parametrize("name", [*STORIES, "supersession"])
@@ -277,7 +279,7 @@ async def test_whoever_is_killed_again_and_again_comes_to_the_same_end(every: in
     story, rate, states = STORIES["promotion"]
     world = World(rate=rate, deaths=dict.fromkeys(range(0, 400, every), False))
     await live(world, story, 400)
-    assert [each.partition(" ")[2] for each in world.states] == states
+    assert [line.partition(" ")[2] for line in world.states] == states
 
 
 async def test_what_a_crash_has_left_unsaid_is_said_by_the_next_one() -> None:

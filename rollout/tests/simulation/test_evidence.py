@@ -36,7 +36,7 @@ def reading(metric: Metric, totals: list[float], bins: list[list[float]], troubl
             NoData("NoSeries", "no series") if trouble == ABSENT else ProviderError("PrometheusUnreachable", "refused")
         )
     if metric.type == "drift":
-        ours, theirs = ({"pod": {"": _cumulative(each)}} for each in bins)
+        ours, theirs = ({"pod": {"": _cumulative(counts)}} for counts in bins)
         return HistogramReading(stable=theirs, canary=ours)
     if metric.type == "latency":
         canary, stable = (
@@ -78,9 +78,9 @@ class Pending:
         self._taken = False
         return tuple(np.array([bound]) for bound in self.bounds)
 
-    def seen(self, share: float, taken: bool) -> None:
+    def seen(self, share: float, has_evidence: bool) -> None:
         """Whether evidence was taken from it."""
-        if taken:
+        if has_evidence:
             self._taken, self.bounds = True, (share, share)
 
 
@@ -143,7 +143,7 @@ def test_ratios_of_rates_tick_by_tick(
     metric: Metric, seed: int, ratio: float, rate: float, phi: float, ticks: int, last: int
 ) -> None:
     random = np.random.default_rng(seed)
-    one, many = One(metric, phi), Ratios(metric, 1, gates=1, phi=np.array([phi]))
+    reference, many = One(metric, phi), Ratios(metric, 1, gates=1, phi=np.array([phi]))
     pending = Pending(0.0, 0.0, 0.0, 0.0)
     for number in range(ticks):
         bakes = number >= ticks - 10
@@ -152,15 +152,15 @@ def test_ratios_of_rates_tick_by_tick(
         n_s = float(random.poisson(200 - weight * 2))
         k_c, k_s = float(random.binomial(int(n_c), min(rate * ratio, 1))), float(random.binomial(int(n_s), rate))
         trouble = int(random.choice([0, 0, 0, 0, 0, 0, 1, 2]))
-        verdict = one.tick([n_c, k_c, n_s, k_s], one.bins, trouble, weight, baking=bakes)
+        verdict = reference.tick([n_c, k_c, n_s, k_s], reference.bins, trouble, weight, baking=bakes)
         code = np.array([trouble], np.int8)
         bounds = pending.tick(weight / 100, n_c, k_c, n_s, k_s)
-        canary, events, stable, others = (part.reshape(1) for part in pending.counts)
+        canary, events, stable, stable_events = (part.reshape(1) for part in pending.counts)
         if weight < 100:
-            taken = many.add(ALL, code, canary, events, stable, others, baking=np.array([bakes]), bounds=bounds)
+            mask = many.add(ALL, code, canary, events, stable, stable_events, baking=np.array([bakes]), bounds=bounds)
         else:
-            taken = many.add_alone(ALL, code, canary, events)
-        pending.seen(weight / 100, bool(taken[0]))
+            mask = many.add_alone(ALL, code, canary, events)
+        pending.seen(weight / 100, bool(mask[0]))
         assert VERDICTS[int(many.codes()[0])] is verdict
 
 
@@ -214,8 +214,8 @@ def test_latencies_tick_by_tick(
         ours, theirs = (part[None] for part in pending.counts)
         code = np.array([trouble], np.int8)
         many.add_times(ALL, code, ours, theirs, baking=np.array([bakes]), bounds=bounds)
-        some = ours.any() and theirs.any()
-        pending.seen(share, trouble == SEEN and bool(some or bounds[0] < bounds[1]))
+        has_requests = ours.any() and theirs.any()
+        pending.seen(share, trouble == SEEN and bool(has_requests or bounds[0] < bounds[1]))
         line = judge([metric], record)[0][0]
         assert VERDICTS[int(many.codes()[0])] is line.verdict
 
@@ -240,7 +240,7 @@ def _timed(metric: Metric, edges: tuple[float, ...], totals: Any, trouble: int) 
 def test_drift_tick_by_tick(seed: int, tilt: float, ticks: int) -> None:
     random = np.random.default_rng(seed)
     metric = Metric(type="drift", min_requests=300)
-    one, many = One(metric, 1.0), Drifts(metric, 1, gates=1, bins=5)
+    reference, many = One(metric, 1.0), Drifts(metric, 1, gates=1, bins=5)
     weights = np.exp(tilt * np.arange(5))
     pending = Pending([0.0] * 5, [0.0] * 5)
     for number in range(ticks):
@@ -248,10 +248,10 @@ def test_drift_tick_by_tick(seed: int, tilt: float, ticks: int) -> None:
         ours = random.multinomial(random.poisson(200 * share), weights / weights.sum()) * 1.0
         theirs = random.multinomial(random.poisson(200 * (1 - share)), [0.2] * 5) * 1.0
         trouble = int(random.choice([0, 0, 0, 0, 0, 1, 2]))
-        verdict = one.tick([0.0] * 4, [ours.tolist(), theirs.tolist()], trouble, round(100 * share))
+        verdict = reference.tick([0.0] * 4, [ours.tolist(), theirs.tolist()], trouble, round(100 * share))
         low, high = pending.tick(share, ours, theirs)
-        told = (low < high) & (trouble == SEEN)
-        many.add(~told, np.array([trouble], np.int8), *(part[None] for part in pending.counts))
+        mask = (low < high) & (trouble == SEEN)
+        many.add(~mask, np.array([trouble], np.int8), *(part[None] for part in pending.counts))
         pending.seen(share, trouble == SEEN)
         assert VERDICTS[int(many.codes()[0])] is verdict
 
@@ -259,17 +259,17 @@ def test_drift_tick_by_tick(seed: int, tilt: float, ticks: int) -> None:
 def test_rollouts_do_not_touch_each_other() -> None:
     metric = Metric(type="errors")
     many = Ratios(metric, 3, gates=1)
-    seen = np.zeros(3, np.int8)
-    canary, stable, others = np.full(3, 8000.0), np.full(3, 72_000.0), np.full(3, 360.0)
-    many.add(np.array([True, True, False]), seen, canary, np.array([40.0, 180.0, 180.0]), stable, others)
-    said = [VERDICTS[code] for code in many.codes()]
-    assert said == [Verdict.PASS, Verdict.FAIL, Verdict.NO_DATA]
+    codes = np.zeros(3, np.int8)
+    canary, stable, stable_events = np.full(3, 8000.0), np.full(3, 72_000.0), np.full(3, 360.0)
+    many.add(np.array([True, True, False]), codes, canary, np.array([40.0, 180.0, 180.0]), stable, stable_events)
+    verdicts = [VERDICTS[code] for code in many.codes()]
+    assert verdicts == [Verdict.PASS, Verdict.FAIL, Verdict.NO_DATA]
     many.keep(np.array([False, True, True]))
-    assert [VERDICTS[code] for code in many.codes()] == said[1:]
+    assert [VERDICTS[code] for code in many.codes()] == verdicts[1:]
 
 
 @pytest.mark.parametrize(("gates", "verdict"), [(1, Verdict.FAIL), (100, Verdict.INCONCLUSIVE)])
 def test_more_gates_raise_the_threshold_of_rollback(gates: int, verdict: Verdict) -> None:
     many = Ratios(Metric(type="errors"), 1, gates=gates)
-    many.add(ALL, np.zeros(1, np.int8), *(np.array([each]) for each in (100.0, 8.0, 900.0, 9.0)))
+    many.add(ALL, np.zeros(1, np.int8), *(np.array([count]) for count in (100.0, 8.0, 900.0, 9.0)))
     assert VERDICTS[int(many.codes()[0])] is verdict

@@ -105,7 +105,9 @@ class Driven:
     def count(self, counts: Counts, row: int) -> None:
         for key, (ours, theirs) in counts.events.items():
             more = counts.canary[row], ours[row], counts.stable[row], theirs[row]
-            self.world.totals[key] = [total + each for total, each in zip(self.world.totals[key], more, strict=True)]
+            self.world.totals[key] = [
+                total + increase for total, increase in zip(self.world.totals[key], more, strict=True)
+            ]
 
 
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 3.0])
@@ -141,9 +143,9 @@ async def test_each_rollout_is_moved_as_the_driver_moves_it(ratio: float, outage
         changed = fleet.shares != before
         counts, before = stream.draw(now, fleet.shares, before=before), fleet.shares
     ends = {"Promoted": {PROMOTED}, "Aborted": {ROLLED_BACK, TAKEN_BACK}, "Paused": {UNDECIDED}}
-    for row, each in enumerate(driven):
-        assert each.run is not None
-        assert fleet.outcomes.ended[row] in ends[each.run.state], each.run
+    for row, rollout in enumerate(driven):
+        assert rollout.run is not None
+        assert fleet.outcomes.ended[row] in ends[rollout.run.state], rollout.run
     if ratio == 3.0:
         assert fleet.outcomes.count(ROLLED_BACK) > rollouts / 2
     if ratio == 0.5 and outage is None:

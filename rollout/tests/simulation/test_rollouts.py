@@ -41,8 +41,10 @@ def case(ratio: float = 1.0, rate: float = 0.02) -> Case:
     )
 
 
-def same(one: Outcomes, other: Outcomes) -> bool:
-    return all(np.array_equal(getattr(one, each.name), getattr(other, each.name)) for each in fields(Outcomes))
+def same(outcomes: Outcomes, other_outcomes: Outcomes) -> bool:
+    return all(
+        np.array_equal(getattr(outcomes, field.name), getattr(other_outcomes, field.name)) for field in fields(Outcomes)
+    )
 
 
 def test_good_canaries_are_promoted_and_bad_ones_rolled_back() -> None:
@@ -53,9 +55,9 @@ def test_good_canaries_are_promoted_and_bad_ones_rolled_back() -> None:
 
 
 def test_the_same_seed_gives_the_same_outcomes() -> None:
-    one, two, other = (simulate(case(), rollouts=200, seed=seed) for seed in (1, 1, 2))
-    assert same(one, two)
-    assert not same(one, other)
+    outcomes, rerun, other_seed = (simulate(case(), rollouts=200, seed=seed) for seed in (1, 1, 2))
+    assert same(outcomes, rerun)
+    assert not same(outcomes, other_seed)
 
 
 def test_outcomes_do_not_depend_on_who_simulates_which_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,8 +80,8 @@ class Recorder:
         self._requests = self._requests + canary
         self.totals[now] = self._requests
 
-    def keep(self, kept: np.ndarray) -> None:
-        self.running, self._requests = self.running[kept], self._requests[kept]
+    def keep(self, mask: np.ndarray) -> None:
+        self.running, self._requests = self.running[mask], self._requests[mask]
 
     def give_up(self, now: float) -> None:
         """It has decided nothing."""
@@ -94,20 +96,20 @@ def test_other_rules_see_the_traffic_that_the_engine_sees() -> None:
         assert engine.requests[row] == recorder.totals[engine.seconds[row]][row]
 
 
-@pytest.mark.parametrize("what", ["absent", "unreadable"])
+@pytest.mark.parametrize("kind", ["absent", "unreadable"])
 @pytest.mark.parametrize("ratio", [1.0, 5.0])
-def test_metrics_that_are_never_there_decide_nothing(what: Any, ratio: float) -> None:
-    dark = replace(case(ratio), outage=Outage(what=what))
+def test_metrics_that_are_never_there_decide_nothing(kind: Any, ratio: float) -> None:
+    dark = replace(case(ratio), outage=Outage(what=kind))
     outcomes = simulate(dark, rollouts=50, seed=1)
     assert outcomes.count(UNDECIDED) == 50
     assert (outcomes.samples == 0.0).all()
     assert (outcomes.seconds == SCHEDULE.timeout).all()
 
 
-@pytest.mark.parametrize("what", ["absent", "unreadable", "either"])
-def test_flaky_metrics_delay_decisions_and_make_none(what: Any) -> None:
+@pytest.mark.parametrize("kind", ["absent", "unreadable", "either"])
+def test_flaky_metrics_delay_decisions_and_make_none(kind: Any) -> None:
     """What was counted in an outage is counted when it is over: only its end is waited for."""
-    flaky = replace(case(), outage=Outage(what=what, share=0.3, lasting=3.0))
+    flaky = replace(case(), outage=Outage(what=kind, share=0.3, lasting=3.0))
     outcomes, plain = simulate(flaky, rollouts=500, seed=1), simulate(case(), rollouts=500, seed=1)
     assert outcomes.share(PROMOTED) > 0.98
     assert not outcomes.unseen.any()
@@ -150,14 +152,14 @@ def test_a_canary_that_falls_ill_while_it_bakes_is_taken_back() -> None:
 def test_an_incident_that_hits_both_takes_nobody_back_who_is_held_against_what_is_held_back() -> None:
     incidents = Incidents(factor=10.0, every=600.0, lasting=60.0)
     both = replace(case(), traffic=replace(case().traffic, incidents=incidents))
-    taken = {
+    counts = {
         holdback: simulate(
             replace(both, schedule=replace(SCHEDULE, bake=300.0, holdback=holdback)), rollouts=500, seed=1
         ).count(TAKEN_BACK)
         for holdback in (0, 5)
     }
-    assert taken[0] > 50
-    assert taken[5] < 3
+    assert counts[0] > 50
+    assert counts[5] < 3
 
 
 def test_latencies_of_the_warm_up_are_not_judged() -> None:
@@ -214,36 +216,36 @@ def test_dispersion_is_measured_as_the_analysis_does() -> None:
     stream = TrafficStream(bursty.traffic, np.random.default_rng(5), 3, 10.0)
     ticks = [stream.draw(-1800.0 + 10.0 * (at + 1), np.full(3, 0.25), alike=True) for at in range(180)]
     for row in range(3):
-        found = estimate_dispersion(
-            Increments(each.canary[row], each.events["errors"][0][row], each.stable[row], each.events["errors"][1][row])
-            for each in ticks
+        estimate = estimate_dispersion(
+            Increments(tick.canary[row], tick.events["errors"][0][row], tick.stable[row], tick.events["errors"][1][row])
+            for tick in ticks
         )
-        assert isinstance(found, Dispersion)
-        assert measured[row] == pytest.approx(found.phi)
+        assert isinstance(estimate, Dispersion)
+        assert measured[row] == pytest.approx(estimate.phi)
         assert measured[row] > 1.2
 
 
 def test_one_pod_or_few_events_measure_nothing() -> None:
     for few in (replace(case(), dispersion=None, pods=1), replace(case(rate=1e-5), dispersion=None, pods=4)):
         assert (module._dispersion(few, np.random.default_rng(1), 5)["errors"] == 1.0).all()
-    given = replace(case(), dispersion=3.0)
+    fixed_dispersion = replace(case(), dispersion=3.0)
     assert (
-        simulate(given, rollouts=100, seed=1).samples.mean()
+        simulate(fixed_dispersion, rollouts=100, seed=1).samples.mean()
         > 2.0 * simulate(case(), rollouts=100, seed=1).samples.mean()
     )
 
 
 def test_forecast_tells_good_canaries_from_bad_ones() -> None:
-    told: list[int] = []
+    progress: list[int] = []
     own = replace(case(), traffic=steady(50.0, {"errors": 0.01, "latency": 0.05}))
-    found = forecast(own, own.metrics[0], rollouts=200, tell=told.append)
-    assert [each.ratio for each in found] == [1.0, 1.5, 2.0, 5.0]
-    assert found[0].outcomes.share(PROMOTED) > 0.97
-    assert found[3].outcomes.share(ROLLED_BACK) == 1.0
-    assert found[3].minutes is not None
-    assert found[0].minutes is not None
-    assert found[3].minutes.median < found[0].minutes.median
-    assert sum(told) == 800
+    forecasts = forecast(own, own.metrics[0], rollouts=200, tell=progress.append)
+    assert [point.ratio for point in forecasts] == [1.0, 1.5, 2.0, 5.0]
+    assert forecasts[0].outcomes.share(PROMOTED) > 0.97
+    assert forecasts[3].outcomes.share(ROLLED_BACK) == 1.0
+    assert forecasts[3].minutes is not None
+    assert forecasts[0].minutes is not None
+    assert forecasts[3].minutes.median < forecasts[0].minutes.median
+    assert sum(progress) == 800
 
 
 def test_worse_leaves_stable_and_other_metrics_alone() -> None:
@@ -255,11 +257,11 @@ def test_worse_leaves_stable_and_other_metrics_alone() -> None:
 
 def test_predicted_requests_are_those_until_rollback() -> None:
     traffic = worse(steady(100.0, {"errors": 0.001}), Metric(type="errors"), 50.0)
-    found = predicted_requests([Metric(type="errors")], traffic, weight=10, rollouts=300)
-    assert found is not None
-    assert found.median <= found.p90 <= found.p99
+    requests = predicted_requests([Metric(type="errors")], traffic, weight=10, rollouts=300)
+    assert requests is not None
+    assert requests.median <= requests.p90 <= requests.p99
     # five errors of a hundred requests are enough, and the warm-up is counted
-    assert 50.0 <= found.median <= 600.0
+    assert 50.0 <= requests.median <= 600.0
     good = steady(100.0, {"errors": 0.0})
     assert predicted_requests([Metric(type="errors")], good, weight=10, rollouts=20) is None
 

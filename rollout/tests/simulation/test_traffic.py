@@ -60,12 +60,12 @@ def test_a_canary_that_does_not_bear_the_load_fails_when_it_has_it() -> None:
 @pytest.mark.parametrize("arms", ["both", "one"])
 def test_incidents_hit_both_arms_or_one(arms: Any) -> None:
     incidents = Incidents(factor=50.0, every=200.0, lasting=50.0, arms=arms)
-    one = stream(
+    traffic_stream = stream(
         Traffic(requests_per_second=1000.0, rates={"errors": EventRates(0.01, 0.01)}, incidents=incidents), 500
     )
     burning = np.zeros((0, 2), np.bool_)
     for tick in range(40):
-        counts = one.draw(10.0 * (tick + 1), np.full(500, 0.5))
+        counts = traffic_stream.draw(10.0 * (tick + 1), np.full(500, 0.5))
         rates = [
             arm / requests
             for arm, requests in zip(counts.events["errors"], (counts.canary, counts.stable), strict=True)
@@ -78,13 +78,13 @@ def test_incidents_hit_both_arms_or_one(arms: Any) -> None:
 
 def test_one_more_draw_of_the_same_tick_is_in_the_same_incident() -> None:
     incidents = Incidents(factor=90.0, every=20.0, lasting=20.0)
-    one = stream(
+    traffic_stream = stream(
         Traffic(requests_per_second=1000.0, rates={"errors": EventRates(0.01, 0.01)}, incidents=incidents), 300
     )
     rest = np.arange(0, 300, 2)
     for tick in range(5):
-        counts = one.draw(10.0 * (tick + 1), np.full(300, 0.1))
-        again = one.draw(10.0 * (tick + 1), np.full(150, 0.9), at=rest)
+        counts = traffic_stream.draw(10.0 * (tick + 1), np.full(300, 0.1))
+        again = traffic_stream.draw(10.0 * (tick + 1), np.full(150, 0.9), at=rest)
         burning = counts.events["errors"][0][rest] / counts.canary[rest] > 0.3
         assert ((again.events["errors"][0] / again.canary > 0.3) == burning).all()
         both = counts.replaced(rest, again)
@@ -104,11 +104,11 @@ def test_correlation_makes_events_come_in_bursts_and_leaves_their_rate() -> None
 
 
 def test_days_have_a_noon_and_a_midnight() -> None:
-    one = stream(Traffic(rates={"errors": EventRates(0.02, 0.02)}, day=0.5))
+    traffic_stream = stream(Traffic(rates={"errors": EventRates(0.02, 0.02)}, day=0.5))
     share = np.full(ROLLOUTS, 0.1)
-    noon, midnight = one.draw(DAY / 4.0, share), one.draw(DAY * 3.0 / 4.0, share)
+    noon, midnight = traffic_stream.draw(DAY / 4.0, share), traffic_stream.draw(DAY * 3.0 / 4.0, share)
     assert noon.stable.mean() / midnight.stable.mean() == pytest.approx(3.0, rel=0.05)
-    rates = [each.events["errors"][1].sum() / each.stable.sum() for each in (noon, midnight)]
+    rates = [counts.events["errors"][1].sum() / counts.stable.sum() for counts in (noon, midnight)]
     assert rates[0] / rates[1] == pytest.approx(3.0, rel=0.1)
 
 

@@ -37,21 +37,21 @@ def pod(
         outcome: What became of them; by default what their status says.
     """
     own = {"model": "est", "version": version}
-    found: list[tuple[Labels, float]] = [({"__name__": "tandem_inflight_requests", **own}, 1.0)]
+    series: list[tuple[Labels, float]] = [({"__name__": "tandem_inflight_requests", **own}, 1.0)]
     own["traffic"] = traffic
-    found += [
+    series += [
         ({"__name__": "tandem_requests_total", **own, "code": c, "outcome": outcome or OUTCOMES[c[0]]}, n)
         for c, n in (codes or {}).items()
     ]
     for why, count in (degraded or {}).items():
         reason, _, source = why.partition(":")
         labels = {"reason": reason, "source": source or "default"}
-        found.append(({"__name__": "tandem_degraded_total", **own, **labels}, count))
-    found.append(({"__name__": "tandem_rows_total", **own}, rows))
-    found += _histogram("tandem_request_seconds_bucket", {**own, "outcome": outcome or "answered"}, EDGES, seconds)
+        series.append(({"__name__": "tandem_degraded_total", **own, **labels}, count))
+    series.append(({"__name__": "tandem_rows_total", **own}, rows))
+    series += _histogram("tandem_request_seconds_bucket", {**own, "outcome": outcome or "answered"}, EDGES, seconds)
     if predictions is not None:
-        found += _histogram("tandem_prediction_bucket", own, BINS, predictions)
-    return found
+        series += _histogram("tandem_prediction_bucket", own, BINS, predictions)
+    return series
 
 
 def _histogram(name: str, own: Labels, edges: tuple[str, ...], counts: tuple[float, ...]) -> list[tuple[Labels, float]]:

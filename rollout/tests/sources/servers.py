@@ -117,10 +117,10 @@ def evaluated(node: Any, samples: Samples) -> list[tuple[Labels, float]]:
         assert node.func.name == "timestamp", node
         return evaluated(node.args[0], samples)
     assert isinstance(node, promql_parser.AggregateExpr), node
-    kept = set(node.modifier.labels) if node.modifier else set()
+    label_names = set(node.modifier.labels) if node.modifier else set()
     groups: dict[tuple[tuple[str, str], ...], list[float]] = {}
     for labels, value in evaluated(node.expr, samples):
-        groups.setdefault(tuple(sorted((k, v) for k, v in labels.items() if k in kept)), []).append(value)
+        groups.setdefault(tuple(sorted((k, v) for k, v in labels.items() if k in label_names)), []).append(value)
     combine = {"max": _largest, "min": min, "sum": math.fsum}[str(node.op)]
     return [(dict(group), combine(values)) for group, values in groups.items()]
 

@@ -52,7 +52,7 @@ async def take_samples(
 ) -> list[Record]:
     """Evidence after each look at a world; None is a world in which nobody can be asked."""
     now: World | None = None
-    known = World()
+    last_world = World()
     prometheus = Prometheus()
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -60,9 +60,9 @@ async def take_samples(
             return web.Response(status=503)
         if kind == "prometheus":
             prometheus.samples = [
-                *(each for name, series in now.stable.items() for each in scraped([*series], STABLE, name)),
-                *(each for name, series in now.canary.items() for each in scraped([*series], CANARY, name)),
-                *(each for name, series in now.proxies.items() for each in proxied([*series], name)),
+                *(sample for name, series in now.stable.items() for sample in scraped([*series], STABLE, name)),
+                *(sample for name, series in now.canary.items() for sample in scraped([*series], CANARY, name)),
+                *(sample for name, series in now.proxies.items() for sample in proxied([*series], name)),
             ]
             return await prometheus.answer(request)
         name = request.path.split("/")[1]
@@ -73,35 +73,35 @@ async def take_samples(
         source: MetricSource = (
             PrometheusSource(address, timeout=TIMEOUT_S) if kind == "prometheus" else ScrapeSource(timeout=TIMEOUT_S)
         )
-        record, windows, found = Record(run=1, plan="p"), dict[str, CountWindow](), []
+        record, windows, records = Record(run=1, plan="p"), dict[str, CountWindow](), []
         for index, world in enumerate(worlds):
             now = world
-            known = world or known
+            last_world = world or last_world
             of = arms(
-                stable={name: f"{address}/{name}/metrics" for name in known.stable},
-                canary={name: f"{address}/{name}/metrics" for name in known.canary},
-                gateway={name: f"{address}/{name}/stats" for name in known.proxies},
+                stable={name: f"{address}/{name}/metrics" for name in last_world.stable},
+                canary={name: f"{address}/{name}/metrics" for name in last_world.canary},
+                gateway={name: f"{address}/{name}/stats" for name in last_world.proxies},
             )
             of = replace(of, canary=replace(of.canary, traffic=canary_traffic))
             if not record.prepared:
                 record = prepare(metrics, record, await source.history(metrics, of, seconds=10.0, step=5.0))
             after = await source.read(metrics, of)
             windows = {
-                name: extend_window(windows.get(name, CountWindow()), each, float(index))
-                for name, each in after.items()
+                name: extend_window(windows.get(name, CountWindow()), reading, float(index))
+                for name, reading in after.items()
             }
             if index:
                 record, windows = gather(metrics, record, windows, now=float(index), weight=10)
                 record = with_client_shares(record, after)
-                found.append(record)
+                records.append(record)
         await source.close()
-    return found
+    return records
 
 
 def counts(record: Record) -> dict[str, tuple[float, ...]]:
     """Of the last tick: the canary's requests and events, stable's requests and events; for drift, rows."""
     last = record.samples[-1].counts
-    return {name: (each[0], each[2]) if name == "drift" else each for name, each in last.items()}
+    return {name: (values[0], values[2]) if name == "drift" else values for name, values in last.items()}
 
 
 def only(canary: Mapping[str, Answers], stable: Mapping[str, Answers] | None = None) -> World:
@@ -163,7 +163,7 @@ async def test_a_tick_of_every_metric(kind: str) -> None:
         "degraded": (20, 1, 184, 3),
         "drift": (20, 184),
     }
-    assert {each.trouble for each in record.metrics.values()} == {None}
+    assert {evidence.trouble for evidence in record.metrics.values()} == {None}
 
 
 @both
@@ -180,7 +180,7 @@ async def test_what_a_client_sends_to_a_version_of_its_own_choice_is_no_evidence
         predictions=(0, 0, 970),
         traffic=traffic,
     )
-    metrics = [each for each in METRICS if each.full_name != "errors"]
+    metrics = [metric for metric in METRICS if metric.full_name != "errors"]
     before = World(stable={"est-a-1": pod(predictions=(0, 0, 0))}, canary={"est-b-1": pod(predictions=(0, 0, 0))})
     worlds = [before, World(stable=stable, canary={"est-b-1": [*weighted, *chosen[1:]]})]
     (record,) = await take_samples(kind, worlds, metrics)
@@ -223,13 +223,13 @@ async def test_the_part_of_the_failures_that_came_from_one_client_is_told(kind: 
         ]
 
     start, good = only({"est-b-1": {}, "est-b-2": {}}), {"est-a-1": pod(codes={"200": 90})}
-    some = {"est-b-1": failed(most=8, all_failures=10), "est-b-2": failed(most=1, all_failures=2)}
+    failures = {"est-b-1": failed(most=8, all_failures=10), "est-b-2": failed(most=1, all_failures=2)}
     none = {"est-b-1": failed(most=0, all_failures=0)}
-    for canary, share in ((some, 0.75), (none, None)):
+    for canary, share in ((failures, 0.75), (none, None)):
         (record,) = await take_samples(kind, [start, World(stable=good, canary=canary)], in_pods)
         ((line, *_), _) = judge(in_pods, record)
-        told = line.message == "75% of the canary's failures came from one client"
-        assert (record.metrics["errors-in-pods"].client_share, told) == (share, share is not None)
+        notice = line.message == "75% of the canary's failures came from one client"
+        assert (record.metrics["errors-in-pods"].client_share, notice) == (share, share is not None)
 
 
 @both
@@ -327,14 +327,14 @@ async def test_counters_that_cannot_be_are_no_evidence(kind: str) -> None:
 @both
 async def test_predictions_in_other_bins_are_not_compared(kind: str) -> None:
     drift = (Metric(type="drift"),)
-    other = [
+    other_bins = [
         ({**labels, "le": {"10.0": "15.0"}.get(labels.get("le", ""), labels.get("le", ""))}, value)
         for labels, value in pod(predictions=(5, 3, 2))
         if "le" in labels
     ]
     worlds = [
-        World(stable={"est-a-1": pod(predictions=(5, 3, 2))}, canary={"est-b-1": other}),
-        World(stable={"est-a-1": pod(predictions=(9, 3, 2))}, canary={"est-b-1": other}),
+        World(stable={"est-a-1": pod(predictions=(5, 3, 2))}, canary={"est-b-1": other_bins}),
+        World(stable={"est-a-1": pod(predictions=(9, 3, 2))}, canary={"est-b-1": other_bins}),
     ]
     (record,) = await take_samples(kind, worlds, drift)
     trouble = record.metrics["drift"].trouble

@@ -54,30 +54,31 @@ series = st.tuples(
 )
 
 
-@given(st.lists(series, max_size=6, unique_by=lambda each: str(sorted(each[0].items()))))
+@given(st.lists(series, max_size=6, unique_by=lambda item: str(sorted(item[0].items()))))
 def test_what_was_written_is_read(samples: list[tuple[dict[str, str], float]]) -> None:
-    wanted = {labels["__name__"] for labels, _ in samples}
-    found = parse(exposition(samples), wanted)
+    sample_names = {labels["__name__"] for labels, _ in samples}
+    results = parse(exposition(samples), sample_names)
     assert sorted(
-        (str(sorted({**each.labels, "__name__": each.name}.items())), each.value) for each in found
+        (str(sorted({**sample.labels, "__name__": sample.name}.items())), sample.value) for sample in results
     ) == sorted((str(sorted(labels.items())), value) for labels, value in samples)
 
 
 @given(st.text() | st.text().map(lambda rest: f"tandem_requests_total{rest}") | st.text('tandem{}=",\\ \n1#e+.'))
 def test_any_other_text_is_refused_in_words(text: str) -> None:
     try:
-        found = parse(text, {"tandem", "le"})
+        results = parse(text, {"tandem", "le"})
     except ExpositionError as error:
         assert len(str(error).splitlines()) == 1
         assert len(str(error)) < 200
     else:
-        assert all(each.name in ("tandem", "le") for each in found)
+        assert all(sample.name in ("tandem", "le") for sample in results)
 
 
 def test_envoys_statistics() -> None:
-    found = parse(ENVOY, {"envoy_cluster_upstream_rq_xx"})
+    results = parse(ENVOY, {"envoy_cluster_upstream_rq_xx"})
     assert {
-        (each.labels["envoy_cluster_name"], each.labels["envoy_response_code_class"]): each.value for each in found
+        (sample.labels["envoy_cluster_name"], sample.labels["envoy_response_code_class"]): sample.value
+        for sample in results
     } == {
         ("httproute/ns/est/rule/0/backend/1", "2"): 41.0,
         ("httproute/ns/est/rule/0/backend/1", "5"): 2.0,
@@ -90,8 +91,8 @@ def test_numbers_that_are_none_are_read_as_they_are() -> None:
 
 
 def test_the_last_line_needs_no_end() -> None:
-    (found,) = parse('a{code="200"} 3', {"a"})
-    assert (found.labels, found.value) == ({"code": "200"}, 3.0)
+    (sample,) = parse('a{code="200"} 3', {"a"})
+    assert (sample.labels, sample.value) == ({"code": "200"}, 3.0)
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,10 @@ async def fetched(address: str, *, most: int = 1 << 20, form: dict[str, str] | N
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("form", [None, {"query": "up"}], ids=["GET", "POST"])
 async def test_nobody_is_followed_to_where_an_answer_leads(status: int, form: dict[str, str] | None) -> None:
-    asked: list[str] = []
+    paths: list[str] = []
 
     async def secret(request: web.Request) -> web.Response:
-        asked.append(request.path)
+        paths.append(request.path)
         return web.Response(text="secret")
 
     async with serving(secret) as elsewhere:
@@ -32,9 +32,9 @@ async def test_nobody_is_followed_to_where_an_answer_leads(status: int, form: di
             return web.Response(status=status, headers={"Location": f"{elsewhere}/latest/credentials"})
 
         async with serving(leading) as address:
-            found = await fetched(address, form=form)
-    assert (found.status, found.body) == (status, b"")
-    assert asked == []
+            response = await fetched(address, form=form)
+    assert (response.status, response.body) == (status, b"")
+    assert paths == []
 
 
 async def test_a_small_answer_does_not_become_a_large_one() -> None:

@@ -55,7 +55,8 @@ def totals(reading: Reading) -> dict[str, dict[str, tuple[float, float]]]:
     assert isinstance(reading, CounterReading), reading
     return {
         arm: {
-            target: (sum(each.requests.values()), sum(each.events.values())) for target, each in sorted(scrape.items())
+            target: (sum(counters.requests.values()), sum(counters.events.values()))
+            for target, counters in sorted(scrape.items())
         }
         for arm, scrape in (("stable", reading.stable), ("canary", reading.canary))
     }
@@ -130,8 +131,8 @@ async def test_counters_of_ones_own_by_pod_else_instance_else_as_one() -> None:
     ]
     own = [({**labels, "namespace": NAMESPACE}, value) for labels, value in samples]
     # what others export about the same InferenceServices is not ours to read
-    others = [({**labels, "namespace": "elsewhere"}, 1000 * value) for labels, value in samples]
-    readings = await read([*own, *others], RATIO, ASSIGNMENT)
+    foreign = [({**labels, "namespace": "elsewhere"}, 1000 * value) for labels, value in samples]
+    readings = await read([*own, *foreign], RATIO, ASSIGNMENT)
     assert totals(readings["ratio"]) == {
         "stable": {"shop-1": (15, 2), "10.0.0.9:80": (7, 0)} | {},
         "canary": {"all": (3, 0)},
@@ -193,7 +194,9 @@ async def test_a_reading_says_when_its_targets_were_scraped() -> None:
         readings = await read_at(address, [GATEWAY, PODS, LATENCY, RATIO])
     pods = {"est-a-1": 1000.0, "est-b-1": 1007.5}
     scrapes = {
-        name: each.scraped for name, each in readings.items() if isinstance(each, CounterReading | HistogramReading)
+        name: reading.scraped
+        for name, reading in readings.items()
+        if isinstance(reading, CounterReading | HistogramReading)
     }
     assert scrapes == {"errors": {"envoy-0": 1004.0}, "errors-in-pods": pods, "latency": pods}
 
@@ -211,7 +214,7 @@ async def test_counters_that_a_person_asks_for_may_be_as_old_as_a_scrape() -> No
 
 async def test_series_that_are_not_there_are_no_data_and_are_named() -> None:
     readings = await read([], *DEFAULT_METRICS, RATIO)
-    assert {name: type(each) for name, each in readings.items()} == dict.fromkeys(readings, NoData)
+    assert {name: type(reading) for name, reading in readings.items()} == dict.fromkeys(readings, NoData)
     assert "tandem_request_seconds_bucket" in str(readings["latency"])
     assert "envoy_cluster_upstream_rq_xx" in str(readings["errors"])
     assert "PromQL" in str(readings["ratio"])
@@ -265,11 +268,11 @@ async def test_an_answer_that_is_of_no_use_is_told_from_no_data(status: int, bod
     async with serving(handle) as address:
         readings = await read_at(address, [*DEFAULT_METRICS, RATIO, ASSIGNMENT, DRIFT])
     assert len(readings) == 7
-    for each in readings.values():
-        assert isinstance(each, ProviderError)
-        assert each.message.startswith("Prometheus ")
-        assert reason in each.message
-        assert len(each.message.splitlines()) == 1
+    for reading in readings.values():
+        assert isinstance(reading, ProviderError)
+        assert reading.message.startswith("Prometheus ")
+        assert reason in reading.message
+        assert len(reading.message.splitlines()) == 1
 
 
 async def test_a_prometheus_that_hangs_up_or_is_not_there() -> None:
@@ -285,19 +288,19 @@ async def test_a_prometheus_that_hangs_up_or_is_not_there() -> None:
 
 @pytest.mark.parametrize("late", ["headers", "body"])
 async def test_a_prometheus_that_does_not_end_its_answer(late: str) -> None:
-    done = asyncio.Event()
+    finish = asyncio.Event()
 
     async def handle(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         if late == "body":
             await response.prepare(request)
             await response.write(b'{"status":')
-        await done.wait()
+        await finish.wait()
         return response
 
     async with serving(handle) as address:
         readings = await read_at(address, DEFAULT_METRICS, seconds=0.05)
-        done.set()
+        finish.set()
     assert readings == dict.fromkeys(
         ["errors", "errors-in-pods", "latency", "degraded", "drift"],
         ProviderError("PrometheusUnreachable", "Prometheus cannot be read: timed out after 0.05 s"),
@@ -316,10 +319,10 @@ async def test_a_prometheus_that_does_not_end_its_answer(late: str) -> None:
     ],
 )
 async def test_an_address_that_is_none(address: str) -> None:
-    found = (await read_at(address, [GATEWAY]))["errors"]
-    assert isinstance(found, ProviderError)
-    assert "address" in found.message
-    assert "secret" not in found.message
+    reading = (await read_at(address, [GATEWAY]))["errors"]
+    assert isinstance(reading, ProviderError)
+    assert "address" in reading.message
+    assert "secret" not in reading.message
 
 
 async def test_one_metric_that_cannot_be_read_leaves_the_others_alone() -> None:
@@ -349,11 +352,11 @@ async def test_the_past_in_order_and_the_present_last() -> None:
         source = PrometheusSource(address, timeout=30.0, clock=lambda: 1000.0)
         readings = await source.history([GATEWAY, DEGRADED, DRIFT], arms(), seconds=40.0, step=10.0)
         await source.close()
-    assert [totals(each["degraded"])["stable"]["est-a-1"][0] for each in readings] == [960, 970, 980, 990, 1000, 100]
-    assert [totals(each["errors"])["stable"] for each in readings[2:]] == [
+    assert [totals(step["degraded"])["stable"]["est-a-1"][0] for step in readings] == [960, 970, 980, 990, 1000, 100]
+    assert [totals(step["errors"])["stable"] for step in readings[2:]] == [
         {"envoy-0": (count, 0)} for count in (30, 40, 50, 100)
     ]
-    assert not any(isinstance(each.get("errors"), CounterReading) for each in readings[:2])
+    assert not any(isinstance(step.get("errors"), CounterReading) for step in readings[:2])
 
 
 @pytest.mark.parametrize(

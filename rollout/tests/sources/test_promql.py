@@ -15,11 +15,11 @@ from tandem_rollout.sources.promql import confine
 def selectors(query: str) -> list[Any]:
     nodes: list[Any] = []
     promql_parser.walk(promql_parser.parse(query), nodes.append)
-    return [each for each in nodes if isinstance(each, promql_parser.VectorSelector)]
+    return [node for node in nodes if isinstance(node, promql_parser.VectorSelector)]
 
 
 def is_confined(selector: Any) -> bool:
-    matchers = [(each.op, each.name, each.value) for each in selector.matchers.matchers]
+    matchers = [(matcher.op, matcher.name, matcher.value) for matcher in selector.matchers.matchers]
     return (promql_parser.MatchOp.Equal, "namespace", "models") in matchers and not selector.matchers.or_matchers
 
 
@@ -41,9 +41,9 @@ def is_confined(selector: Any) -> bool:
     ],
 )
 def test_every_selector_has_the_namespace(text: str, count: int) -> None:
-    found = selectors(confine(text, "models"))
-    assert len(found) == len(selectors(text)) == count
-    assert all(map(is_confined, found))
+    matches = selectors(confine(text, "models"))
+    assert len(matches) == len(selectors(text)) == count
+    assert all(map(is_confined, matches))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ PIECES += [
 @given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
 def test_whatever_is_taken_is_confined(text: str) -> None:
     try:
-        found = selectors(confine(text, "models"))
+        matches = selectors(confine(text, "models"))
     except ValueError:
         return
-    assert all(map(is_confined, found))
+    assert all(map(is_confined, matches))

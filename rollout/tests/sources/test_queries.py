@@ -34,9 +34,9 @@ def test_a_text_in_quotes_is_the_same_text_to_prometheus(text: str) -> None:
 
 
 @given(st.text(), st.text())
-def test_a_literal_matches_itself_only(text: str, other: str) -> None:
+def test_a_literal_matches_itself_only(text: str, other_text: str) -> None:
     assert re.fullmatch(literal(text), text)
-    assert text == other or not re.fullmatch(literal(text), other)
+    assert text == other_text or not re.fullmatch(literal(text), other_text)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_envoy_is_asked_for_answers_of_our_clusters_only(name: str, counted: boo
 @given(names, names)
 def test_both_variables_are_filled_in(service: str, namespace: str) -> None:
     text = """x{a="$inferenceservice",b='$namespace',c=~`$inferenceservice-.*`,d="$inferenceservices $other $1"}"""
-    found = substituted(text, ArmLocation(service=service), namespace)
-    assert found == f"""x{{a="{service}",b='{namespace}',c=~`{service}-.*`,d="$inferenceservices $other $1"}}"""
-    promql_parser.parse(found)
+    query = substituted(text, ArmLocation(service=service), namespace)
+    assert query == f"""x{{a="{service}",b='{namespace}',c=~`{service}-.*`,d="$inferenceservices $other $1"}}"""
+    promql_parser.parse(query)
 
 
 @given(st.text().filter(lambda text: not re.fullmatch(r"[-_.A-Za-z0-9]+", text)))
@@ -79,12 +79,12 @@ def test_one_query_is_for_both_versions(metric: Metric) -> None:
     assert isinstance(queries, tuple)
     (query,) = queries
     selector = promql_parser.parse(query).expr
-    of = {each.name: each.value for each in selector.matchers.matchers}
+    of = {matcher.name: matcher.value for matcher in selector.matchers.matchers}
     if metric.full_name == "errors":
-        assert all(re.fullmatch(of["envoy_cluster_name"], each) for each in sum(CLUSTERS.values(), ()))
+        assert all(re.fullmatch(of["envoy_cluster_name"], cluster) for cluster in sum(CLUSTERS.values(), ()))
     else:
         assert of["namespace"] == "models"
-        assert all(re.fullmatch(of["inferenceservice"], each) for each in ("est-a", "est-b"))
+        assert all(re.fullmatch(of["inferenceservice"], service) for service in ("est-a", "est-b"))
         assert not re.fullmatch(of["inferenceservice"], "est-aa")
 
 
@@ -102,13 +102,13 @@ def test_promql_of_ones_own_is_asked_of_each_version() -> None:
 
 
 def test_promql_that_does_not_tell_the_versions_apart_is_refused() -> None:
-    found = promql(Metric(type="assignment", requests="sum(units_total)"), arms())
-    assert isinstance(found, ProviderError)
-    assert "$inferenceservice" in found.message
+    result = promql(Metric(type="assignment", requests="sum(units_total)"), arms())
+    assert isinstance(result, ProviderError)
+    assert "$inferenceservice" in result.message
 
 
 def test_without_clusters_there_is_nothing_to_ask_the_gateway() -> None:
-    found = promql(
+    result = promql(
         Metric(type="errors"), Arms(namespace="m", stable=ArmLocation(service="a"), canary=ArmLocation(service="b"))
     )
-    assert found == NoData("NoClusters", "neither version has a cluster at the gateway")
+    assert result == NoData("NoClusters", "neither version has a cluster at the gateway")

@@ -42,19 +42,21 @@ proxies = st.dictionaries(
 )
 
 
-def plain(found: Reading) -> object:
+def plain(reading: Reading) -> object:
     """Counts by target, whatever series are called."""
-    if isinstance(found, HistogramReading):
+    if isinstance(reading, HistogramReading):
         return [
-            {target: list(each.values()) for target, each in arm.items() if each}
-            for arm in (found.stable, found.canary)
+            {target: list(series.values()) for target, series in arm.items() if series}
+            for arm in (reading.stable, reading.canary)
         ]
-    assert isinstance(found, CounterReading)
-    return [_sums(found.stable), _sums(found.canary), found.born]
+    assert isinstance(reading, CounterReading)
+    return [_sums(reading.stable), _sums(reading.canary), reading.born]
 
 
 def _sums(scrape: Scrape) -> dict[str, tuple[list[float], list[float]]]:
-    return {target: (sorted(each.requests.values()), sorted(each.events.values())) for target, each in scrape.items()}
+    return {
+        target: (sorted(counts.requests.values()), sorted(counts.events.values())) for target, counts in scrape.items()
+    }
 
 
 def by_prometheus(metric: Metric, samples: Samples) -> Reading:
@@ -76,19 +78,21 @@ def test_scraped_directly_or_by_prometheus_and_once_or_twice(
 ) -> None:
     jobs = ["models/est", "annotated-pods"][: 1 + twice]
     samples = [
-        each
+        sample
         for job in jobs
         for service, of in ((STABLE, stable), (CANARY, canary))
         for name, series in of.items()
-        for each in scraped([*series], service, f"{service}-{name}", job=job, instance=f"{name}:{len(job)}")
+        for sample in scraped([*series], service, f"{service}-{name}", job=job, instance=f"{name}:{len(job)}")
     ]
-    samples += [each for job in jobs for name, series in envoys.items() for each in proxied([*series], name, job=job)]
+    samples += [
+        sample for job in jobs for name, series in envoys.items() for sample in proxied([*series], name, job=job)
+    ]
     for metric in METRICS:
         theirs, ours, at = (
             {f"{prefix}{name}": parse(exposition(series), names(metric)) for name, series in of.items()}
             for prefix, of in ((f"{STABLE}-", stable), (f"{CANARY}-", canary), ("", envoys))
         )
         direct = at_gateways(metric, arms(), at) if at_gateway(metric) else build_reading(metric, arms(), theirs, ours)
-        if metric.type == "drift" and not any(each for each in [*theirs.values(), *ours.values()]):
+        if metric.type == "drift" and not any(entry for entry in [*theirs.values(), *ours.values()]):
             continue
         assert plain(by_prometheus(metric, samples)) == plain(direct)

@@ -26,12 +26,12 @@ PODS = Metric(type="errors", where="pods")
 NOWHERE = "http://127.0.0.1:1"
 
 
-async def answering(stack: AsyncExitStack, answer: Samples | str | bytes, asked: list[str] | None = None) -> str:
+async def answering(stack: AsyncExitStack, answer: Samples | str | bytes, paths: list[str] | None = None) -> str:
     """A pod or proxy that answers so; gives its address."""
 
     async def handle(request: web.Request) -> web.Response:
-        if asked is not None:
-            asked.append(request.path_qs)
+        if paths is not None:
+            paths.append(request.path_qs)
         if isinstance(answer, bytes):
             return web.Response(body=io.BytesIO(answer))
         if isinstance(answer, str):
@@ -67,23 +67,26 @@ async def read_from(
 def totals(reading: Reading) -> tuple[dict[str, tuple[float, float]], dict[str, tuple[float, float]]]:
     assert isinstance(reading, CounterReading), reading
     stable, canary = (
-        {target: (sum(each.requests.values()), sum(each.events.values())) for target, each in sorted(scrape.items())}
+        {
+            target: (sum(counters.requests.values()), sum(counters.events.values()))
+            for target, counters in sorted(scrape.items())
+        }
         for scrape in (reading.stable, reading.canary)
     )
     return stable, canary
 
 
 async def test_every_metric_of_pods_from_one_answer_of_each() -> None:
-    asked: list[str] = []
+    paths: list[str] = []
     async with AsyncExitStack() as stack:
         ours = await answering(
-            stack, pod(codes={"200": 5, "500": 1}, seconds=(4, 1, 1), predictions=(3, 3, 0), rows=6), asked
+            stack, pod(codes={"200": 5, "500": 1}, seconds=(4, 1, 1), predictions=(3, 3, 0), rows=6), paths
         )
         theirs = await answering(stack, pod(codes={"200": 9}, rows=9, degraded={"stale": 2}, predictions=(9, 0, 0)))
         of = arms(stable={"est-a-1": theirs}, canary={"est-b-1": f"{ours}/metrics"})
         metrics = [PODS, Metric(type="latency"), Metric(type="degraded"), Metric(type="drift")]
         readings = await read(of, metrics)
-    assert asked == ["/metrics"]
+    assert paths == ["/metrics"]
     assert totals(readings["errors-in-pods"]) == ({"est-a-1": (9, 0)}, {"est-b-1": (6, 1)})
     assert totals(readings["degraded"]) == ({"est-a-1": (9, 2)}, {"est-b-1": (6, 0)})
     latency, drift = readings["latency"], readings["drift"]
@@ -93,12 +96,12 @@ async def test_every_metric_of_pods_from_one_answer_of_each() -> None:
 
 
 async def test_a_proxy_is_asked_for_our_clusters_only_and_has_both_versions() -> None:
-    asked: list[str] = []
+    paths: list[str] = []
     async with AsyncExitStack() as stack:
-        first = await answering(stack, envoy({STABLE: {"2": 90, "5": 1}, CANARY: {"2": 4, "5": 6}}), asked)
+        first = await answering(stack, envoy({STABLE: {"2": 90, "5": 1}, CANARY: {"2": 4, "5": 6}}), paths)
         second = await answering(stack, envoy({STABLE: {"2": 10}}))
         readings = await read(arms(gateway={"envoy-0": first, "envoy-1": f"{second}/stats/prometheus"}), [GATEWAY])
-    (path,) = asked
+    (path,) = paths
     assert path.startswith("/stats/prometheus?usedonly=&filter=")
     # the second has not had an answer of the canary yet: it has counted none of them
     assert totals(readings["errors"]) == (
@@ -149,9 +152,9 @@ async def test_a_canary_whose_pods_are_silent_has_no_target() -> None:
 async def test_where_nobody_answers_it_is_not_known_who_is_dead() -> None:
     silent = {"stable": {"est-a-1": NOWHERE}, "canary": {"est-b-1": NOWHERE}, "gateway": {"envoy-0": NOWHERE}}
     readings = await read(arms(**silent), DEFAULT_METRICS)
-    for name, each in readings.items():
-        assert isinstance(each, ProviderError)
-        assert each.message.startswith(
+    for name, reading in readings.items():
+        assert isinstance(reading, ProviderError)
+        assert reading.message.startswith(
             "no proxy of the gateway responds; envoy-0: "
             if name == "errors"
             else "no pod of either version responds; est-a-1: "
@@ -176,35 +179,35 @@ async def test_promql_needs_prometheus() -> None:
         Metric(type="ratio", requests="a", events="b"),
         Metric(type="assignment", requests='c{a="$inferenceservice"}'),
     ]
-    for each in (await read(arms(), own)).values():
-        assert isinstance(each, ProviderError)
-        assert "prometheus" in each.message
+    for reading in (await read(arms(), own)).values():
+        assert isinstance(reading, ProviderError)
+        assert "prometheus" in reading.message
 
 
 async def test_who_does_not_end_an_answer_is_not_waited_for() -> None:
-    done = asyncio.Event()
+    finish = asyncio.Event()
 
     async def handle(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(b"# HELP\n")
-        await done.wait()
+        await finish.wait()
         return response
 
     async with serving(handle) as slow:
         of = arms(canary={f"est-b-{index}": slow for index in range(100)}, gateway={"envoy-0": slow})
         readings = await read(of, [GATEWAY, PODS], seconds=0.2)
-        done.set()
+        finish.set()
     assert "envoy-0: timed out after 0.2 s" in str(readings["errors"])
     assert "est-b-0: timed out after 0.2 s" in str(readings["errors-in-pods"])
 
 
 @pytest.mark.parametrize("address", ["", "http://", "ftp://pod", "http://[::1", "http://a:secret@b:c"])
 async def test_an_address_that_is_none(address: str) -> None:
-    found = (await read(arms(canary={"est-b-1": address}), [PODS]))["errors-in-pods"]
-    assert isinstance(found, ProviderError)
-    assert "address" in found.message
-    assert "secret" not in found.message
+    reading = (await read(arms(canary={"est-b-1": address}), [PODS]))["errors-in-pods"]
+    assert isinstance(reading, ProviderError)
+    assert "address" in reading.message
+    assert "secret" not in reading.message
 
 
 async def test_it_has_no_past() -> None:

@@ -27,14 +27,14 @@ def array(tensor: dict[str, Any]) -> Any:
     return np.array(data, dtype).reshape(tensor["shape"])
 
 
-def request(sample: dict[str, Any], *, binary: bool, asked: bool = False) -> InferRequest:
+def request(sample: dict[str, Any], *, binary: bool, with_outputs: bool = False) -> InferRequest:
     inputs = []
     for tensor in sample["inputs"]:
-        given = InferInput(tensor["name"], list(tensor["shape"]), tensor["datatype"])
-        given.set_data_from_numpy(array(tensor), binary_data=binary)
-        inputs.append(given)
+        value = InferInput(tensor["name"], list(tensor["shape"]), tensor["datatype"])
+        value.set_data_from_numpy(array(tensor), binary_data=binary)
+        inputs.append(value)
     form = {"binary_data": binary}
-    outputs = [RequestedOutput(tensor["name"], form) for tensor in sample["outputs"]] if asked else None
+    outputs = [RequestedOutput(tensor["name"], form) for tensor in sample["outputs"]] if with_outputs else None
     return InferRequest(sample["model"], inputs, request_id="id-7", request_outputs=outputs)
 
 
@@ -82,8 +82,8 @@ async def main() -> None:
         for sample in server["samples"]:
             model = sample["model"]
             await attempt(results, f"rest/binary/{model}", rest.infer(url, request(sample, binary=True), model))
-            asked = request(sample, binary=True, asked=True)
-            await attempt(results, f"rest/asked/{model}", rest.infer(url, asked, model))
+            message = request(sample, binary=True, with_outputs=True)
+            await attempt(results, f"rest/asked/{model}", rest.infer(url, message, model))
             await attempt(results, f"grpc/raw/{model}", rpc.infer(request(sample, binary=True)))
             if sample["inputs"][0]["datatype"] != "FP16":  # which has neither JSON nor typed contents
                 await attempt(results, f"rest/json/{model}", rest.infer(url, request(sample, binary=False), model))

@@ -20,12 +20,12 @@ def array(tensor: dict[str, Any]) -> Any:
 
 
 def inputs(library: ModuleType, sample: dict[str, Any], **form: bool) -> list[Any]:
-    given = []
+    values = []
     for tensor in sample["inputs"]:
         value = library.InferInput(tensor["name"], list(tensor["shape"]), tensor["datatype"])
         value.set_data_from_numpy(array(tensor), **form)
-        given.append(value)
-    return given
+        values.append(value)
+    return values
 
 
 def outputs(library: ModuleType, sample: dict[str, Any], **form: bool) -> list[Any]:
@@ -36,12 +36,12 @@ def response(answer: Any, sample: dict[str, Any]) -> dict[str, Any]:
     described = answer.get_response()
     if not isinstance(described, dict):
         described = answer.get_response(as_json=True)
-    found = []
+    tensors = []
     for tensor in sample["outputs"]:
         values = answer.as_numpy(tensor["name"])
         data = [value.decode() if isinstance(value, bytes) else value for value in values.ravel().tolist()]
-        found.append({"name": tensor["name"], "shape": list(values.shape), "data": data})
-    return {"model": described["model_name"], "id": described["id"], "outputs": found}
+        tensors.append({"name": tensor["name"], "shape": list(values.shape), "data": data})
+    return {"model": described["model_name"], "id": described["id"], "outputs": tensors}
 
 
 def attempt(results: dict[str, Any], name: str, call: Callable[[], Any]) -> None:
@@ -81,15 +81,20 @@ def infer(
 ) -> None:
     """Inference in each form, for each sample, and two mistakes."""
     for sample in server["samples"]:
-        for form, (given, asked) in forms.items():
+        for form, (input_form, output_form) in forms.items():
             if form == "json" and sample["inputs"][0]["datatype"] == "FP16":
                 continue  # which has no JSON form
-            wanted = None if asked is None else outputs(library, sample, **asked)
+            request_outputs = None if output_form is None else outputs(library, sample, **output_form)
             attempt(
                 results,
                 f"{wire}/{form}/{sample['model']}",
-                lambda sample=sample, given=given, wanted=wanted: response(
-                    client.infer(sample["model"], inputs(library, sample, **given), outputs=wanted, request_id="id-7"),
+                lambda sample=sample, input_form=input_form, request_outputs=request_outputs: response(
+                    client.infer(
+                        sample["model"],
+                        inputs(library, sample, **input_form),
+                        outputs=request_outputs,
+                        request_id="id-7",
+                    ),
                     sample,
                 ),
             )

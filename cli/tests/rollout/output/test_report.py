@@ -38,9 +38,9 @@ EVIL = "<script>alert(1)</script> | ![x](http://evil.example) `a` \n# no\n\"'&"
 
 @pytest.fixture(autouse=True)
 def ended(target: FakeTarget) -> None:
-    made = manifest(run={"state": "Aborted", "reason": "MetricsFailed", "message": "failed by errors"})
-    target.manifests["est"] = made
-    evidence = record(made, bad=3.0)
+    resource = manifest(run={"state": "Aborted", "reason": "MetricsFailed", "message": "failed by errors"})
+    target.manifests["est"] = resource
+    evidence = record(resource, bad=3.0)
     target.records["est", 1] = add_note(evidence, Note(NOW, "Aborting", 10, "MetricsFailed", "failed by errors", "ann"))
 
 
@@ -73,9 +73,9 @@ class Tags(HTMLParser):
 
 
 def test_markdown_says_what_a_change_ticket_needs(tandem: Tandem) -> None:
-    found = tandem("report", "est")
-    assert found.exit_code == 0
-    for said in (
+    result = tandem("report", "est")
+    assert result.exit_code == 0
+    for phrase in (
         "# Rollout est, run 1: Aborted",
         "| who | the controller |",
         "| why | failed by errors |",
@@ -89,7 +89,7 @@ def test_markdown_says_what_a_change_ticket_needs(tandem: Tandem) -> None:
         "| 2027-01-15T08:00:00Z | 10 % |",
         "## Steps",
     ):
-        assert said in found.stdout, said
+        assert phrase in result.stdout, phrase
 
 
 def test_html_is_one_file_that_loads_and_runs_nothing(tandem: Tandem, tmp_path: Path) -> None:
@@ -102,9 +102,9 @@ def test_html_is_one_file_that_loads_and_runs_nothing(tandem: Tandem, tmp_path: 
     attributes = {name for _, attrs in tags.tags for name in attrs}
     assert not {name for name in attributes if name.startswith("on") or name in ("href", "src", "xlink:href")}
     assert sum(tag == "svg" for tag, _ in tags.tags) == 1 + 2 + 2 + 1 + 2
-    told = " ".join(tags.said)
-    for said in ("Verdicts", "Decisions", "failed by errors", "Questions", "Samples", "SHA-256 of the evidence"):
-        assert said in told
+    page_text = " ".join(tags.said)
+    for phrase in ("Verdicts", "Decisions", "failed by errors", "Questions", "Samples", "SHA-256 of the evidence"):
+        assert phrase in page_text
 
 
 def test_every_plot_is_xml(target: FakeTarget) -> None:
@@ -127,8 +127,8 @@ def test_every_plot_is_xml(target: FakeTarget) -> None:
 
 
 @given(st.text())
-def test_markdown_of_a_text_is_one_line_without_markup(said: str) -> None:
-    shown = text(said)
+def test_markdown_of_a_text_is_one_line_without_markup(message: str) -> None:
+    shown = text(message)
     assert "\n" not in shown
     for sign in "|<>`[":
         assert shown.count(sign) == shown.count(f"\\{sign}")
@@ -137,11 +137,11 @@ def test_markdown_of_a_text_is_one_line_without_markup(said: str) -> None:
 
 @given(st.text(), st.text())
 def test_whatever_was_written_into_a_message_is_text(words: str, by: str) -> None:
-    made = manifest(run={"state": "Aborted", "message": words + EVIL, "by": by + EVIL})
+    resource = manifest(run={"state": "Aborted", "message": words + EVIL, "by": by + EVIL})
     evidence = add_note(
-        record(made, ticks=1), Note(NOW, "Aborted" + EVIL, 10, "MetricsFailed", words + EVIL, by + EVIL)
+        record(resource, ticks=1), Note(NOW, "Aborted" + EVIL, 10, "MetricsFailed", words + EVIL, by + EVIL)
     )
-    form = build_report(read_snapshot(made), None, evidence, NOW)
+    form = build_report(read_snapshot(resource), None, evidence, NOW)
     tags = Tags(render_page(form, build_weight_series(evidence), []))
     assert tags.open == []
     assert "script" not in {tag for tag, _ in tags.tags}
@@ -206,22 +206,22 @@ def test_a_query_cannot_end_its_block(tandem: Tandem, target: FakeTarget) -> Non
 
 
 def test_json_and_yaml(tandem: Tandem, target: FakeTarget) -> None:
-    found = json.loads(tandem("report", "est", "--format", "json").stdout)
-    assert (found["apiVersion"], found["kind"], found["run"]["number"]) == (
+    document = json.loads(tandem("report", "est", "--format", "json").stdout)
+    assert (document["apiVersion"], document["kind"], document["run"]["number"]) == (
         "cli.tandem-serving.io/v1",
         "RolloutReport",
         1,
     )
-    assert found["verdict"] == "fail"
-    assert found["samePlan"] is True
-    assert found["evidence"] == hashlib.sha256(msgspec.json.encode(target.records["est", 1])).hexdigest()
-    assert found["samples"][-1]["metrics"]["errors"] == {
+    assert document["verdict"] == "fail"
+    assert document["samePlan"] is True
+    assert document["evidence"] == hashlib.sha256(msgspec.json.encode(target.records["est", 1])).hexdigest()
+    assert document["samples"][-1]["metrics"]["errors"] == {
         "canaryRequests": 200,
         "canaryEvents": 3,
         "stableRequests": 1800,
         "stableEvents": 9,
     }
-    assert yaml.safe_load(tandem("report", "est", "--format", "yaml").stdout) == found
+    assert yaml.safe_load(tandem("report", "est", "--format", "yaml").stdout) == document
 
 
 def test_the_end_of_the_name_says_how(tandem: Tandem, tmp_path: Path) -> None:
@@ -250,8 +250,8 @@ def test_a_run_of_the_history(tandem: Tandem, target: FakeTarget) -> None:
 
 
 def test_a_run_that_never_was(tandem: Tandem, target: FakeTarget) -> None:
-    found = tandem("report", "est", "9")
-    assert (found.exit_code, found.stderr) == (1, "error: est has no run 9\nhint: choose one of 1\n")
+    result = tandem("report", "est", "9")
+    assert (result.exit_code, result.stderr) == (1, "error: est has no run 9\nhint: choose one of 1\n")
     target.manifests["est"] = manifest()
     assert "hint: wait for the first run" in tandem("report", "est").stderr
 
@@ -271,17 +271,19 @@ def test_series_where_the_pods_are_asked(tandem: Tandem, target: FakeTarget) -> 
 # what is drawn
 
 
-def errors_of(evidence: Record, made: dict[str, object]) -> RateSeries:
+def errors_of(evidence: Record, resource: dict[str, object]) -> RateSeries:
     return next(
-        each for each in build_metric_series(read_snapshot(made).metrics, evidence) if isinstance(each, RateSeries)
+        series
+        for series in build_metric_series(read_snapshot(resource).metrics, evidence)
+        if isinstance(series, RateSeries)
     )
 
 
 def test_the_last_point_is_what_the_verdict_says() -> None:
-    made = manifest(run={})
-    evidence = record(made, ticks=30, bad=1.4)
-    drawn = errors_of(evidence, made)
-    judged = read_snapshot(made).judge(evidence)
+    resource = manifest(run={})
+    evidence = record(resource, ticks=30, bad=1.4)
+    drawn = errors_of(evidence, resource)
+    judged = read_snapshot(resource).judge(evidence)
     assert judged is not None
     line = judged[0][0]
     assert drawn.canary[-1] == (NOW, line.canary)
@@ -292,11 +294,11 @@ def test_the_last_point_is_what_the_verdict_says() -> None:
 
 
 def test_samples_that_are_gone_still_count() -> None:
-    made = manifest(run={})
-    whole = record(made, ticks=MAX_SAMPLES + 100, requests=100)
+    resource = manifest(run={})
+    whole = record(resource, ticks=MAX_SAMPLES + 100, requests=100)
     assert len(whole.samples) == MAX_SAMPLES
-    drawn = errors_of(whole, made)
-    earlier = record(made, ticks=101, requests=100).metrics["errors"]
+    drawn = errors_of(whole, resource)
+    earlier = record(resource, ticks=101, requests=100).metrics["errors"]
     assert earlier.ratio is not None and earlier.likelihood is not None
     assert drawn.canary[0][1] == pytest.approx(earlier.ratio.canary_events / earlier.ratio.canary_requests)
     then = ratio.interval(earlier.likelihood)

@@ -10,7 +10,7 @@ from tandem_cli.rollout.output import words
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "text"),
     [
         (None, "?"),
         (0, "0"),
@@ -22,20 +22,20 @@ from tandem_cli.rollout.output import words
         (5e9, "5G"),
     ],
 )
-def test_counts(value: float | None, said: str) -> None:
-    assert words.count(value) == said
+def test_counts(value: float | None, text: str) -> None:
+    assert words.count(value) == text
 
 
 @given(st.floats(0, 9e11))
 def test_a_count_is_near_the_number_and_short(value: float) -> None:
-    said = words.count(value)
+    text = words.count(value)
     units = {"k": 1e3, "M": 1e6, "G": 1e9}
-    assert len(said) <= 5
-    assert float(said.rstrip("kMG")) * units.get(said[-1], 1.0) == pytest.approx(value, rel=0.006, abs=0.5)
+    assert len(text) <= 5
+    assert float(text.rstrip("kMG")) * units.get(text[-1], 1.0) == pytest.approx(value, rel=0.006, abs=0.5)
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "text"),
     [
         (None, "?"),
         (0.0, "0%"),
@@ -46,23 +46,23 @@ def test_a_count_is_near_the_number_and_short(value: float) -> None:
         (0.0000012, "0.0001%"),
     ],
 )
-def test_rates(value: float | None, said: str) -> None:
-    assert words.rate(value) == said
+def test_rates(value: float | None, text: str) -> None:
+    assert words.rate(value) == text
 
 
 @given(st.floats(1e-5, 1.0))
 def test_a_rate_is_near_the_number_and_short(value: float) -> None:
-    said = words.rate(value)
-    assert len(said) <= 7
-    assert float(said.rstrip("%")) / 100 == pytest.approx(value, rel=0.06)
+    text = words.rate(value)
+    assert len(text) <= 7
+    assert float(text.rstrip("%")) / 100 == pytest.approx(value, rel=0.06)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [(0, "0s"), (0.4, "0s"), (59.6, "1m"), (61, "1m1s"), (3600, "1h"), (3661, "1h1m"), (90_061, "1d1h"), (-5, "0s")],
 )
-def test_spans(seconds: float, said: str) -> None:
-    assert words.span(seconds) == said
+def test_spans(seconds: float, text: str) -> None:
+    assert words.span(seconds) == text
 
 
 def test_before_and_after() -> None:

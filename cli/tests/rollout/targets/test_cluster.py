@@ -32,14 +32,14 @@ ABORT = Command(id="7", verb="abort", by="ann", comment="it is slow")
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
-    made = ApiServer()
-    made.objects[EST] = manifest(run={})
-    with serving(made):
+    api_server = ApiServer()
+    api_server.objects[EST] = manifest(run={})
+    with serving(api_server):
         config = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "here",
-            "clusters": [{"name": "c", "cluster": {"server": made.url}}],
+            "clusters": [{"name": "c", "cluster": {"server": api_server.url}}],
             "users": [{"name": "kube-ann", "user": {"token": "a-secret"}}],
             "contexts": [
                 {"name": "here", "context": {"cluster": "c", "user": "kube-ann", "namespace": "models"}},
@@ -49,7 +49,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServe
         (tmp_path / "config").write_text(yaml.safe_dump(config))
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-        yield made
+        yield api_server
 
 
 def run(*words: str, **options: Any) -> Result:
@@ -69,8 +69,8 @@ def test_a_rollout_and_its_evidence(server: ApiServer) -> None:
     assert target.get("est") == server.objects[EST]
     assert target.record("est", 1) == evidence
     assert (target.record("est", 2), target.names(), target.place) == (None, ["est"], "namespace models")
-    found = json.loads(run("status", "est", "-o", "json").stdout)
-    assert (found["metrics"][0]["canaryRequests"], found["namespace"]) == (8000, "models")
+    document = json.loads(run("status", "est", "-o", "json").stdout)
+    assert (document["metrics"][0]["canaryRequests"], document["namespace"]) == (8000, "models")
 
 
 @pytest.mark.parametrize("data", [{}, {"record": "AAAA"}, {"record": "A"}, {"record": None}])
@@ -99,28 +99,30 @@ def test_another_bundle_takes_the_place_of_what_was_there(server: ApiServer) -> 
 
 def test_a_revision_is_named_as_the_controller_names_it(server: ApiServer) -> None:
     target = ClusterTarget.open()
-    made = target.get("est")
-    rollout = parse(made)
+    resource = target.get("est")
+    rollout = parse(resource)
     (variant,) = rollout.spec.all_variants
-    assert target.revision(made) == Revision.of(rollout, variant).name
+    assert target.revision(resource) == Revision.of(rollout, variant).name
     target.set_bundle("est", "registry.example.com/est:v3", Command(id="8", verb="start"))
     after = target.get("est")
-    assert target.revision(after) == target.revision(made, "registry.example.com/est:v3") != target.revision(made)
+    assert (
+        target.revision(after) == target.revision(resource, "registry.example.com/est:v3") != target.revision(resource)
+    )
 
 
 def test_an_image_that_cannot_be_one(server: ApiServer) -> None:
-    found = run("plan", "est", "--bundle", "not an image", "--rps", "10")
-    assert found.exit_code == 1
-    assert "'not an image' is not a valid image" in found.stderr
+    result = run("plan", "est", "--bundle", "not an image", "--rps", "10")
+    assert result.exit_code == 1
+    assert "'not an image' is not a valid image" in result.stderr
 
 
 def test_stable_is_not_started_over_a_run(server: ApiServer) -> None:
-    made = manifest(run={})
-    made["status"]["run"]["stable"] = ClusterTarget.open().revision(made, "registry.example.com/est:v1")
-    server.objects[EST] = made
-    found = run("start", "est", "--bundle", "registry.example.com/est:v1")
-    assert found.exit_code == 1
-    assert "already serves: it is stable in run 1" in found.stderr
+    resource = manifest(run={})
+    resource["status"]["run"]["stable"] = ClusterTarget.open().revision(resource, "registry.example.com/est:v1")
+    server.objects[EST] = resource
+    result = run("start", "est", "--bundle", "registry.example.com/est:v1")
+    assert result.exit_code == 1
+    assert "already serves: it is stable in run 1" in result.stderr
     assert not [call for call in server.calls if call[0] == "PATCH"]
 
 
@@ -148,35 +150,35 @@ def test_nothing_secret_is_written(server: ApiServer) -> None:
 
 def test_a_command_from_end_to_end(server: ApiServer) -> None:
     def hear(seconds: float) -> None:
-        asked = parse_command(server.objects[EST]["metadata"]["annotations"][COMMAND])
-        assert asked is not None and asked.by == "kube-ann"
+        command = parse_command(server.objects[EST]["metadata"]["annotations"][COMMAND])
+        assert command is not None and command.by == "kube-ann"
         server.objects[EST]["status"]["run"].update(
-            lastCommand={"id": asked.id, "verb": asked.verb, "result": "Accepted"}, state="Paused"
+            lastCommand={"id": command.id, "verb": command.verb, "result": "Accepted"}, state="Paused"
         )
 
-    found = run("pause", "est", "--reason", "lunch", obj=CommandContext(sleep=hear))
-    assert (found.exit_code, found.stdout) == (0, "pause accepted: est is Paused\n")
+    result = run("pause", "est", "--reason", "lunch", obj=CommandContext(sleep=hear))
+    assert (result.exit_code, result.stdout) == (0, "pause accepted: est is Paused\n")
 
 
 def test_advice_leads_to_the_same_cluster(server: ApiServer) -> None:
     assert "tandem rollout watch est -n models" in run("explain", "est").stdout
-    found = run("explain", "est", "--context", "elsewhere", "-n", "models").stdout
-    assert "tandem rollout watch est --context elsewhere -n models" in found
+    output = run("explain", "est", "--context", "elsewhere", "-n", "models").stdout
+    assert "tandem rollout watch est --context elsewhere -n models" in output
 
 
 # what does not work
 
 
 def test_a_rollout_that_is_not_there(server: ApiServer) -> None:
-    found = run("status", "nobody")
-    assert found.exit_code == 1
-    assert found.stderr.startswith("error: there is no InferenceRollout 'nobody' in namespace models\nhint: ")
+    result = run("status", "nobody")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: there is no InferenceRollout 'nobody' in namespace models\nhint: ")
     with pytest.raises(NoRolloutError):
         ClusterTarget.open(context="elsewhere").get("est")
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
         (401, "log in"),
         (403, "get a role"),
@@ -184,23 +186,23 @@ def test_a_rollout_that_is_not_there(server: ApiServer) -> None:
         (500, "the API server rejected the request: no"),
     ],
 )
-def test_an_api_server_that_refuses(server: ApiServer, code: int, said: str) -> None:
+def test_an_api_server_that_refuses(server: ApiServer, code: int, message: str) -> None:
     server.refusal = (code, "no")
-    found = run("abort", "est")
-    assert (found.exit_code, said in found.stderr) == (1, True)
+    result = run("abort", "est")
+    assert (result.exit_code, message in result.stderr) == (1, True)
 
 
 def test_a_cluster_without_the_kind(server: ApiServer) -> None:
     server.refusal, server.plain = (404, "404 page not found\n"), True
     for words in (("status",), ("status", "est")):
-        found = run(*words)
-        assert (found.exit_code, "hint: install the chart tandem" in found.stderr) == (1, True)
+        result = run(*words)
+        assert (result.exit_code, "hint: install the chart tandem" in result.stderr) == (1, True)
 
 
 def test_no_such_context(server: ApiServer) -> None:
-    found = run("status", "est", "--context", "nowhere")
-    assert found.exit_code == 1
-    assert "'nowhere' not found\nhint: set KUBECONFIG" in found.stderr
+    result = run("status", "est", "--context", "nowhere")
+    assert result.exit_code == 1
+    assert "'nowhere' not found\nhint: set KUBECONFIG" in result.stderr
 
 
 def test_a_cluster_that_does_not_answer(server: ApiServer) -> None:
@@ -213,5 +215,5 @@ def test_a_cluster_that_does_not_answer(server: ApiServer) -> None:
 def test_no_kubeconfig(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    found = run("status", "est")
-    assert (found.exit_code, "hint: set KUBECONFIG" in found.stderr) == (1, True)
+    result = run("status", "est")
+    assert (result.exit_code, "hint: set KUBECONFIG" in result.stderr) == (1, True)

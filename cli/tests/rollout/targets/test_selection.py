@@ -71,38 +71,38 @@ def test_a_stack_that_has_stopped_can_be_read(targets: Targets, stack: StackFile
 
 def test_a_name_that_no_stack_has(targets: Targets, stack: StackFiles) -> None:
     local = targets.choose(TargetSelection(local=True), "other")
-    with pytest.raises(NoRolloutError) as told:
+    with pytest.raises(NoRolloutError) as error:
         local.get("other")
-    assert told.value.advice == "choose one of est"
+    assert error.value.advice == "choose one of est"
 
 
 def test_a_stack_hears_who_and_why(targets: Targets, stack: StackFiles) -> None:
     local = targets.choose(TargetSelection(), "est")
     local.send("est", START)
-    asked = stack.command()
-    assert asked is not None
-    assert (asked.command, asked.version) == (START, "")
+    command = stack.command()
+    assert command is not None
+    assert (command.command, command.version) == (START, "")
     assert "@" in local.user()
 
 
 def test_a_stack_starts_versions_that_it_has(targets: Targets, stack: StackFiles) -> None:
     local = targets.choose(TargetSelection(), "est")
     local.set_bundle("est", "v2", START)
-    asked = stack.command()
-    assert asked is not None and asked.version == "v2"
-    with pytest.raises(TargetError, match="has no version 'v3'") as told:
+    command = stack.command()
+    assert command is not None and command.version == "v2"
+    with pytest.raises(TargetError, match="has no version 'v3'") as error:
         local.set_bundle("est", "v3", START)
-    assert told.value.advice == "choose one of v1, v2"
+    assert error.value.advice == "choose one of v1, v2"
 
 
 def test_a_stack_has_the_versions_that_it_says(targets: Targets, stack: StackFiles, tmp_path: Path) -> None:
     local = LocalTarget(tmp_path)
-    made = manifest(run={}, status={"variants": [{"name": each} for each in ("v1", "v2")]})
-    made["spec"]["bundle"] = {"image": "v2"}
-    assert (local.revision(made), local.revision(made, "v1")) == ("v2", "v1")
-    with pytest.raises(TargetError, match="has no version 'v3'") as told:
-        local.revision(made, "v3")
-    assert told.value.advice == "choose one of v1, v2"
+    resource = manifest(run={}, status={"variants": [{"name": version} for version in ("v1", "v2")]})
+    resource["spec"]["bundle"] = {"image": "v2"}
+    assert (local.revision(resource), local.revision(resource, "v1")) == ("v2", "v1")
+    with pytest.raises(TargetError, match="has no version 'v3'") as error:
+        local.revision(resource, "v3")
+    assert error.value.advice == "choose one of v1, v2"
     assert local.alive("est")
     stack.end(os.getpid())
     assert not local.alive("est")
@@ -111,31 +111,31 @@ def test_a_stack_has_the_versions_that_it_says(targets: Targets, stack: StackFil
 def test_a_plan_of_a_version_that_does_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     variant = {"inferenceService": "v1", "name": "v1", "phase": "Ready", "weight": 100}
-    made = manifest(status={"variants": [variant]})
-    StackFiles("est").begin(Stack(os.getpid(), "http://127.0.0.1:1", versions=("v1",)), made)
-    found = CliRunner().invoke(app, ["rollout", "plan", "est", "--version", "v9", "--rps", "10"])
-    assert found.exit_code == 1
-    assert "the stack 'est' has no version 'v9'\nhint: choose one of v1" in found.stderr
+    resource = manifest(status={"variants": [variant]})
+    StackFiles("est").begin(Stack(os.getpid(), "http://127.0.0.1:1", versions=("v1",)), resource)
+    result = CliRunner().invoke(app, ["rollout", "plan", "est", "--version", "v9", "--rps", "10"])
+    assert result.exit_code == 1
+    assert "the stack 'est' has no version 'v9'\nhint: choose one of v1" in result.stderr
     assert CliRunner().invoke(app, ["rollout", "plan", "est", "--version", "v1", "--rps", "10"]).exit_code == 0
 
 
 def test_the_commands_on_a_stack_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     files = StackFiles("est")
-    made = manifest(run={})
-    files.begin(Stack(os.getpid(), "http://127.0.0.1:1"), made)
-    files.write_record(record(made))
-    found = CliRunner().invoke(app, ["rollout", "status", "est", "-o", "json"])
-    assert json.loads(found.stdout)["metrics"][0]["canaryRequests"] == 8000
+    resource = manifest(run={})
+    files.begin(Stack(os.getpid(), "http://127.0.0.1:1"), resource)
+    files.write_record(record(resource))
+    result = CliRunner().invoke(app, ["rollout", "status", "est", "-o", "json"])
+    assert json.loads(result.stdout)["metrics"][0]["canaryRequests"] == 8000
     assert "tandem rollout watch est --local" in CliRunner().invoke(app, ["rollout", "explain", "est"]).stdout
 
     def hear(seconds: float) -> None:
-        asked = files.command()
-        assert asked is not None
-        made["status"]["run"].update(
-            lastCommand={"id": asked.id, "verb": asked.verb, "result": "Accepted"}, state="Aborting"
+        command = files.command()
+        assert command is not None
+        resource["status"]["run"].update(
+            lastCommand={"id": command.id, "verb": command.verb, "result": "Accepted"}, state="Aborting"
         )
-        files.write_rollout(made)
+        files.write_rollout(resource)
 
     setting = CommandContext(sleep=hear)
     aborted = CliRunner().invoke(app, ["rollout", "abort", "est", "--reason", "bad"], obj=setting)

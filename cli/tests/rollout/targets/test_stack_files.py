@@ -32,10 +32,10 @@ def test_what_a_stack_writes_is_what_a_person_reads(tmp_path: Path) -> None:
 def test_a_command_stays_until_the_next(tmp_path: Path) -> None:
     stack, person = StackFiles("est", tmp_path), StackFiles("est", tmp_path)
     assert stack.command() is None
-    for asked in (StackCommand("1", "abort", "a@b", "it is bad"), StackCommand("2", "start", version="v2")):
-        person.write_command(asked)
-        assert stack.command() == stack.command() == asked
-        assert (stack.command() or asked).command.verb == asked.verb
+    for command in (StackCommand("1", "abort", "a@b", "it is bad"), StackCommand("2", "start", version="v2")):
+        person.write_command(command)
+        assert stack.command() == stack.command() == command
+        assert (stack.command() or command).command.verb == command.verb
     (tmp_path / "est" / "command.json").write_text('{"id": "3", "verb": "destroy"}')
     assert stack.command() is None
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tandem_cli.commands import bundle, features, imports, log, registry
+from tandem_cli.commands import bundle, features, imports, log, registry, stream
 from tandem_cli.commands.batch import batch_bundle
 from tandem_cli.commands.check import check_package
 from tandem_cli.commands.init import init_package
@@ -17,7 +17,6 @@ from tandem_cli.commands.parity import compare_modes
 from tandem_cli.commands.predict import predict_table
 from tandem_cli.commands.render import print_crd, render_rollouts
 from tandem_cli.commands.snapshot import write_features
-from tandem_cli.commands.stream import stream_model
 from tandem_cli.commands.up import serve_package
 from tandem_cli.errors import ErrorPrintingGroup
 from tandem_cli.rollout.commands.group import commands as rollout
@@ -57,7 +56,6 @@ app.command("leaks")(report_leaks)
 app.command("predict")(predict_table)
 app.command("batch")(batch_bundle)
 app.command("up")(serve_package)
-app.command("stream")(stream_model)
 app.command("render")(render_rollouts)
 app.command("crd")(print_crd)
 app.add_typer(bundle.commands, name="bundle")
@@ -65,6 +63,7 @@ app.add_typer(log.commands, name="log")
 app.add_typer(imports.commands, name="import")
 app.add_typer(features.commands, name="features")
 app.add_typer(registry.commands, name="registry")
+app.add_typer(stream.commands, name="stream")
 app.add_typer(rollout, name="rollout")
 
 

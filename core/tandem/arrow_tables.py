@@ -23,6 +23,17 @@ TableSource = Table | dataset.Dataset | Path | str
 EVENT_TIME = "event_time"
 """Column that tells since when a row's values hold."""
 
+ARROW_TYPES: Mapping[FieldType, pa.DataType] = {
+    "float64": pa.float64(),
+    "int64": pa.int64(),
+    "bool": pa.bool_(),
+    "string": pa.string(),
+    "timestamp": pa.timestamp("us", "UTC"),
+}
+"""Types of results, by those of fields and features."""
+
+_WINDOW_TIMES = (EVENT_TIME, "created", "window_start")
+
 
 def check_table(view: FeatureView, table: TableSource, *, event_time: str = EVENT_TIME) -> None:
     """Check that a table has the columns of a feature view, from its schema alone: no row is read.
@@ -39,6 +50,20 @@ def check_table(view: FeatureView, table: TableSource, *, event_time: str = EVEN
         schema = open_table(table).schema
         with naming_view(view):
             check_schema(view, schema, event_time)
+
+
+def window_schema(view: FeatureView) -> pa.Schema:
+    """Columns of a table of a view's windows.
+
+    They are the view's keys as text, ``event_time``, ``created`` and ``window_start``, and the features, null where a
+    window has none.
+
+    Args:
+        view: A view with a window.
+    """
+    fields: list[pa.Field[Any]] = [pa.field(name, pa.string()) for name in view.keys]
+    fields += [pa.field(name, ARROW_TYPES["timestamp"]) for name in _WINDOW_TIMES]
+    return pa.schema([*fields, *(pa.field(feature.name, ARROW_TYPES[feature.type]) for feature in view.features)])
 
 
 def count_rows(table: TableSource) -> int:

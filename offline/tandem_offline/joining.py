@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from tandem.arrow_tables import ARROW_TYPES
 from tandem.dtypes import array_length
 from tandem.errors import DefinitionError
 from tandem.model import Model
@@ -15,7 +16,7 @@ from tandem_offline.engine import Limits, Query
 from tandem_offline.feature_table import FeatureTable, Join
 from tandem_offline.queries import SPINE, point_in_time
 from tandem_offline.relations import ViewTable
-from tandem_offline.scanning import ARROW_TYPES, Scan
+from tandem_offline.scanning import Scan
 from tandem_offline.spines import Spine
 
 

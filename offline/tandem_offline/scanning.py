@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import dataset
 
-from tandem.dtypes import FieldType
 from tandem.errors import DefinitionError
 from tandem.table_numbers import rows_named
 
@@ -24,15 +23,6 @@ TIME = pa.timestamp("us")
 
 ROW = "row"
 """Column with the number of each row in its table, from 0."""
-
-ARROW_TYPES: Mapping[FieldType, pa.DataType] = {
-    "float64": pa.float64(),
-    "int64": pa.int64(),
-    "bool": pa.bool_(),
-    "string": pa.string(),
-    "timestamp": pa.timestamp("us", "UTC"),
-}
-"""Types of results, by those of fields and features."""
 
 
 @dataclass

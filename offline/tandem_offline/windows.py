@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tandem.arrow_tables import TableSource, check_columns, naming_file, naming_view
+from tandem.arrow_tables import ARROW_TYPES, TableSource, check_columns, naming_file, naming_view, window_schema
 from tandem.columns import read_column
 from tandem.dtypes import Column, Columns
 from tandem.errors import DefinitionError
@@ -20,10 +20,8 @@ from tandem.sources import Source
 from tandem.tables import missing_column
 from tandem.windows.layout import Events, Parts, WindowLayout
 from tandem_offline.engine import Limits, Query
-from tandem_offline.scanning import ARROW_TYPES, ROWS_PER_BATCH, Scan
+from tandem_offline.scanning import ROWS_PER_BATCH, Scan
 from tandem_offline.window_queries import EVENTS, WindowQuery
-
-_TIMES = ("event_time", "created", "window_start")
 
 
 class WindowTable:
@@ -55,8 +53,8 @@ class WindowTable:
         limits: Limits | None = None,
     ) -> None:
         self.view = view
-        self.schema = _schema(view)
         self._layout = WindowLayout(view)
+        self.schema = window_schema(view)
         self._limits = limits or Limits()
         source = events if isinstance(events, Source) else Source(events)
         self._scan = _scan(self._layout, source, partition, offset)
@@ -145,12 +143,6 @@ class _Window:
 
     id: tuple[Any, ...]
     parts: Parts
-
-
-def _schema(view: FeatureView) -> pa.Schema:
-    utc = pa.timestamp("us", "UTC")
-    fields = [pa.field(name, pa.string()) for name in view.keys] + [pa.field(name, utc) for name in _TIMES]
-    return pa.schema([*fields, *(pa.field(feature.name, ARROW_TYPES[feature.type]) for feature in view.features)])
 
 
 def _scan(layout: WindowLayout, source: Source, partition: str | None, offset: str | None) -> Scan:

@@ -51,7 +51,7 @@ def consumer_properties(
         "auto.offset.reset": "earliest",
         "fetch.wait.max.ms": 50,
         "queued.max.messages.kbytes": 65_536,
-        **_shared(brokers, properties),
+        **shared_properties(brokers, properties),
         "group.id": group,
         "group.instance.id": instance,
         "session.timeout.ms": round(session_s * 1000),
@@ -92,7 +92,7 @@ def producer_properties(
         "compression.type": "lz4",
         # equal keys come to the partition to which clients in Java send them
         "partitioner": "murmur2_random",
-        **_shared(brokers, properties),
+        **shared_properties(brokers, properties),
         **own,
     }
 
@@ -162,7 +162,13 @@ _REFUSED: Final = frozenset(
 )
 
 
-def _shared(brokers: str, properties: Mapping[str, str]) -> dict[str, Any]:
+def shared_properties(brokers: str, properties: Mapping[str, str]) -> dict[str, Any]:
+    """Properties of any client.
+
+    Args:
+        brokers: Addresses.
+        properties: Of the user.
+    """
     return {"client.id": "tandem-stream", **properties, "bootstrap.servers": brokers, "logger": log}
 
 

@@ -1,4 +1,4 @@
-"""Dead letters: records that no prediction can be made for, as they were, with the reason in headers."""
+"""Records that are put aside as they were: dead letters, with the reason in headers, and events that come too late."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class DeadLetters:
 
     Attributes:
         topic: Where they go.
-        model: Wire name of the model.
+        owner: Header that tells what has rejected the record.
         max_bytes: Most bytes of a message.
     """
 
     topic: str
-    model: str
+    owner: Header
     max_bytes: int
 
     def fits(self, message: Message) -> bool:
@@ -55,14 +55,14 @@ class DeadLetters:
         Args:
             records: The batch.
             row: Which of its records.
-            error: Why it has no prediction.
+            error: Why it is rejected.
         """
         headers: list[Header] = [
             *records.headers[row],
             (REASON, error.code),
             (MESSAGE, _clip(str(error))),
             (SOURCE, records.place(row)),
-            ("tandem-model", self.model),
+            self.owner,
         ]
         if error.details:
             # a record is one row, whose number in a batch says nothing
@@ -74,6 +74,19 @@ class DeadLetters:
             return letter
         headers.append((OMITTED, str(len(value))))
         return Message(self.topic, letter.key, None, headers, letter.timestamp)
+
+
+def put_aside(topic: str, records: Records, row: int, owner: Header) -> Message:
+    """A record as it was, for another topic.
+
+    Args:
+        topic: Where it goes.
+        records: The batch.
+        row: Which of its records.
+        owner: Header that tells what has put it aside.
+    """
+    headers = [*records.headers[row], owner, (SOURCE, records.place(row))]
+    return Message(topic, records.keys[row], records.values[row], headers, int(records.timestamps[row]))
 
 
 def _clip(text: str) -> bytes:

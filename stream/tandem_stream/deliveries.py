@@ -127,6 +127,8 @@ def _produce(
     arguments: dict[str, Any] = {"headers": message.headers, "on_delivery": delivered}
     if message.timestamp >= 0:
         arguments["timestamp"] = message.timestamp
+    if message.partition >= 0:
+        arguments["partition"] = message.partition
     while True:
         try:
             producer.produce(message.topic, message.value, message.key, **arguments)

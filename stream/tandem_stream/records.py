@@ -44,6 +44,13 @@ class Records:
         # the last of equal keys stays, and offsets ascend within a partition
         return {partition: offset + 1 for partition, offset in zip(self.partitions, self.offsets, strict=True)}
 
+    def by_partition(self) -> dict[int, list[int]]:
+        """The records of each partition, by their numbers, ascending."""
+        rows: dict[int, list[int]] = {}
+        for row, partition in enumerate(self.partitions):
+            rows.setdefault(partition, []).append(row)
+        return rows
+
     def times(self, now: np.datetime64) -> Column:
         """When each record was produced: ``datetime64[us]``; ``now`` where that is not known."""
         return np.where(self.timestamps < 0, now, self.timestamps.astype("datetime64[ms]").astype("datetime64[us]"))
@@ -76,6 +83,7 @@ class Message:
         value: Its bytes.
         headers: Its headers.
         timestamp: Milliseconds since 1970 in UTC; -1 for the time at which it is produced.
+        partition: Partition of the topic; -1 for the one that follows from the key.
     """
 
     topic: str
@@ -83,6 +91,7 @@ class Message:
     value: bytes | None
     headers: list[Header]
     timestamp: int = -1
+    partition: int = -1
 
     def size(self) -> int:
         """Bytes of key, value and headers."""

@@ -7,24 +7,22 @@ client would get online. What is a backend's fault is an error of the whole batc
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 
 from tandem.bundle import Bundle
 from tandem.clock import utc_now
 from tandem.dtypes import Column, Columns
-from tandem.errors import DeadlineExceeded, Internal, Overloaded, RequestError, Unavailable
+from tandem.errors import Internal, RequestError
 from tandem.inputs import Degradation, Inputs, Tensors
 from tandem.pipeline import Pipeline
 from tandem.rows import RowReader
 from tandem_stream.answers import AnswerWriter
 from tandem_stream.decoding import Decoder
 from tandem_stream.lookups import Lookups, StoredRows
+from tandem_stream.outcomes import OUTAGES, Outcome
 from tandem_stream.records import Records
 
 log = logging.getLogger(__name__)
@@ -32,40 +30,20 @@ log = logging.getLogger(__name__)
 Predict = Callable[[Tensors], Tensors]
 """The model: output tensors for input tensors. Raises :class:`~tandem.errors.RequestError`."""
 
-OUTAGES: Final = (Unavailable, Overloaded, DeadlineExceeded)
-"""No record can be the cause of these: the same batch will be predicted when the backend answers again."""
-
-
-class Stages(dict[str, float]):
-    """Seconds by stage; a stage that runs in several parts has their sum."""
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Add the time that the block takes to a stage."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self[stage] = self.get(stage, 0.0) + time.perf_counter() - started
-
 
 @dataclass(slots=True)
-class Scored:
-    """What became of a batch of records.
+class Scored(Outcome):
+    """What became of a batch of records: a prediction, or else a rejection.
 
     Attributes:
         values: For each record with a prediction, the value of its message; by record.
-        rejected: For each other record, why it has none; by record.
         predictions: The predictions, in no particular order.
         degraded: How often stored values were not used, by reason.
-        stages: Seconds of each stage.
     """
 
     values: dict[int, bytes] = field(default_factory=dict)
-    rejected: dict[int, RequestError] = field(default_factory=dict)
     predictions: list[Column] = field(default_factory=list)
     degraded: list[Degradation] = field(default_factory=list)
-    stages: Stages = field(default_factory=Stages)
 
 
 @dataclass(slots=True)
@@ -115,7 +93,8 @@ class Scorer:
             records: At least one.
 
         Raises:
-            RequestError: one of :data:`OUTAGES`: the store or the predictor does not answer; nothing has been done.
+            RequestError: one of :data:`~tandem_stream.outcomes.OUTAGES`: the store or the predictor does not answer;
+                nothing has been done.
         """
         scored = Scored()
         with scored.stages.timed("decode"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +18,9 @@ log = logging.getLogger(__name__)
 METADATA_S: Final = 20.0
 """Seconds that a broker has to answer at the start."""
 
+_LEAVE_S: Final = 2.0
+_LEAVE_POLL_S: Final = 0.05
+
 
 class Source:
     """A consumer of one topic.
@@ -26,13 +30,26 @@ class Source:
         properties: Of the consumer; see :func:`~tandem_stream.clients.consumer_properties`.
         max_rows: Most records of a batch.
         max_wait_s: Seconds that a batch is waited for.
+        on_revoke: Called with partitions that go away, before others may read them.
+        begin: Where reading of a partition begins, in place of the position that its group has committed.
 
     Attributes:
         partitions: The partitions that this worker has.
     """
 
-    def __init__(self, topic: str, properties: Mapping[str, Any], *, max_rows: int, max_wait_s: float) -> None:
+    def __init__(
+        self,
+        topic: str,
+        properties: Mapping[str, Any],
+        *,
+        max_rows: int,
+        max_wait_s: float,
+        on_revoke: Callable[[set[int]], None] | None = None,
+        begin: Callable[[int], int] | None = None,
+    ) -> None:
         self.partitions: set[int] = set()
+        self._on_revoke = on_revoke
+        self._begin = begin
         self._topic = topic
         self._max_rows = max_rows
         self._max_wait_s = max_wait_s
@@ -53,7 +70,7 @@ class Source:
             messages = self._consumer.consume(self._max_rows, self._max_wait_s)
         except KafkaException as exception:
             raise as_failure(exception.args[0]) from exception
-        records = _records(self._topic, [message for message in messages if not _is_error(message)])
+        records = _records(self._topic, [message for message in messages if not is_error(message)])
         if self._revoked & self.partitions:
             # some records were read before a partition went away, some after it came back: which, nobody can tell
             raise SessionLost("a partition went away and came back while records were read")
@@ -77,7 +94,7 @@ class Source:
             message = self._consumer.poll(seconds)
         except KafkaException as exception:
             raise as_failure(exception.args[0]) from exception
-        if self._revoked or (message is not None and not _is_error(message)):
+        if self._revoked or (message is not None and not is_error(message)):
             raise SessionLost("partitions went away while their records waited")
 
     def resume(self) -> None:
@@ -106,8 +123,22 @@ class Source:
             position.partition: max(0, end - position.offset) for position, end in zip(positions, ends, strict=True)
         }
 
+    def leave(self) -> None:
+        """Leave the group, so that all partitions are distributed anew.
+
+        A consumer that is closed in the midst of a rebalance may have given up partitions that no other one has yet.
+        The next one with its instance name would get the rest, without a rebalance.
+        """
+        deadline = time.monotonic() + _LEAVE_S
+        try:
+            self._consumer.unsubscribe()
+            while self.partitions and time.monotonic() < deadline:
+                self._consumer.poll(_LEAVE_POLL_S)
+        except KafkaException as exception:
+            log.warning("cannot leave the group: %s", exception.args[0].str())
+
     def close(self) -> None:
-        """Leave. A worker with the same instance name gets the same partitions without a rebalance."""
+        """Close. A worker with the same instance name gets the same partitions without a rebalance."""
         self._consumer.close()
 
     def _own(self) -> list[TopicPartition]:
@@ -115,6 +146,9 @@ class Source:
 
     def _assign(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         self.partitions |= {partition.partition for partition in partitions}
+        if self._begin is not None:
+            for partition in partitions:
+                partition.offset = self._begin(partition.partition)
         consumer.incremental_assign(list(partitions))
         if self._is_paused:
             consumer.pause(list(partitions))
@@ -124,6 +158,8 @@ class Source:
         numbers = {partition.partition for partition in partitions}
         self._revoked |= numbers
         self.partitions -= numbers
+        if self._on_revoke is not None:
+            self._on_revoke(numbers)
         log.info("partitions revoked", extra={"partitions": sorted(numbers)})
 
 
@@ -146,8 +182,12 @@ def check_topics(properties: Mapping[str, Any], names: Sequence[str]) -> list[st
     return [name for name in names if name not in existing]
 
 
-def _is_error(message: Message) -> bool:
-    """Whether a message is none; an error that ends the consumer is raised."""
+def is_error(message: Message) -> bool:
+    """Whether a message is none but an error, after which the consumer goes on by itself.
+
+    Raises:
+        StreamError: if it does not go on.
+    """
     error = message.error()
     if error is None:
         return False

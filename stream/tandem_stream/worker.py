@@ -1,7 +1,7 @@
-"""The loop of a worker: read a batch, predict, deliver, again and again until it is told to stop.
+"""The loop of a worker: read a batch, compute, deliver, again and again until it is told to stop.
 
-A worker keeps nothing that matters between two batches. Whatever goes wrong in between, its clients are opened anew,
-and reading goes on after the last batch that was delivered, as it does after the process is killed.
+A worker keeps nothing between two batches that cannot be read again. Whatever goes wrong in between, its clients are
+opened anew, and reading goes on after the last batch that was delivered, as it does after the process is killed.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from tandem.errors import RequestError
 from tandem_stream.clients import SessionLost, Stopped
 from tandem_stream.deliveries import Delivery
-from tandem_stream.metrics import BACKENDS, Metrics
+from tandem_stream.metrics import WorkerMetrics
+from tandem_stream.outcomes import OUTAGES, Outcome
 from tandem_stream.records import Message, Records
-from tandem_stream.scoring import OUTAGES, Scored
 from tandem_stream.source import Source
 from tandem_stream.topics import StreamError
 
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 MOST_SESSIONS: Final = 10
 """So many sessions in a row that deliver nothing end the worker."""
+
+R = TypeVar("R", bound=Outcome)
 
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 2.0
@@ -44,14 +46,16 @@ class Session:
         self.source.close()
 
 
-class Worker:
-    """Moves records from one topic to another.
+class Worker(Generic[R]):
+    """Moves records from one topic to others.
 
     Args:
         open_session: Opens the clients.
-        score: Predicts for records; see :meth:`~tandem_stream.scoring.Scorer.score`.
+        score: What becomes of records, such as :meth:`~tandem_stream.scoring.Scorer.score`. It raises one of
+            :data:`~tandem_stream.outcomes.OUTAGES` if the same batch is to be tried again.
         compose: The messages of a batch.
         metrics: Takes what is measured.
+        settle: Called with what became of a batch after it was delivered, and before the next one.
 
     Attributes:
         is_ready: Whether records are being read, and no backend is waited for.
@@ -60,15 +64,17 @@ class Worker:
     def __init__(
         self,
         open_session: Callable[[], Session],
-        score: Callable[[Records], Scored],
-        compose: Callable[[Records, Scored], list[Message]],
-        metrics: Metrics,
+        score: Callable[[Records], R],
+        compose: Callable[[Records, R], list[Message]],
+        metrics: WorkerMetrics[R],
+        settle: Callable[[R], None] = lambda outcome: None,
     ) -> None:
         self.is_ready = False
         self._open_session = open_session
         self._score = score
         self._compose = compose
         self._metrics = metrics
+        self._settle = settle
         self._stop = threading.Event()
         self._fruitless = 0
 
@@ -109,6 +115,9 @@ class Worker:
                 if records is not None:
                     self._process(session, records)
                 self._metrics.lag(len(session.source.partitions), session.source.lag())
+        except SessionLost:
+            session.source.leave()
+            raise
         finally:
             self.is_ready = False
             session.close()
@@ -120,11 +129,12 @@ class Worker:
             return
         with scored.stages.timed("deliver"):
             session.delivery.deliver(records, self._compose(records, scored))
+        self._settle(scored)
         self._fruitless = 0
         self._metrics.batch(records, scored, time.perf_counter() - started)
 
-    def _score_patiently(self, session: Session, records: Records) -> Scored | None:
-        """Predict as soon as store and predictor answer; None if the worker is to stop before."""
+    def _score_patiently(self, session: Session, records: Records) -> R | None:
+        """What becomes of records, as soon as all backends answer; None if the worker is to stop before."""
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
@@ -146,6 +156,5 @@ class Worker:
         if self.is_ready:
             log.warning("reading pauses: %s", error, extra={"code": error.code})
             self.is_ready = False
-        # the code begins with the backend: store_unavailable, predictor_timeout
-        self._metrics.paused(next((name for name in BACKENDS if error.code.startswith(name)), None))
+        self._metrics.paused(error.code)
         session.source.idle(seconds)

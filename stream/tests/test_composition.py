@@ -12,7 +12,7 @@ from tandem_stream.scoring import Scored
 
 def test_each_record_has_its_message_in_its_place(bundle: Bundle, records_of: Any) -> None:
     scored = Scored(values={0: b"{}", 2: b"x" * 100_000}, rejected={1: MalformedRequest("no")})
-    letters = DeadLetters("dead", "m-1", 100_000)
+    letters = DeadLetters("dead", ("tandem-model", "m-1"), 100_000)
     messages = compose_messages(AnswerWriter(bundle, "out"), letters, records_of([b"a", b"b", b"c"]), scored)
     assert [(message.topic, message.key, message.value) for message in messages] == [
         ("out", b"k0", b"{}"),

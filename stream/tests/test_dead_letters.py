@@ -6,7 +6,7 @@ from typing import Any
 from tandem.errors import ContractViolation, MalformedRequest, Violation
 from tandem_stream.dead_letters import DeadLetters
 
-LETTERS = DeadLetters("dead", "m-1", 100_000)
+LETTERS = DeadLetters("dead", ("tandem-model", "m-1"), 100_000)
 
 
 def test_a_record_is_kept_as_it_was_with_the_reason(records_of: Any) -> None:

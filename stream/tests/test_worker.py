@@ -29,6 +29,7 @@ class Topics:
         self.resumed = 0
         self.opened = 0
         self.closed = 0
+        self.left = 0
         self.at_end: Callable[[], None] = lambda: None
         self.partitions = {0, 1}
 
@@ -54,6 +55,9 @@ class Topics:
 
     def resume(self) -> None:
         self.resumed += 1
+
+    def leave(self) -> None:
+        self.left += 1
 
     def lag(self) -> dict[int, int]:
         return {0: len(self.batches) - self.done}
@@ -104,7 +108,7 @@ def test_a_lost_session_is_opened_anew_and_nothing_is_lost(bundle: Bundle, recor
     topics = Topics(records_of([b"a"]), records_of([b"b"]), failures={method: [SessionLost("no broker")]})
     _, metrics = run(bundle, topics)
     assert [message.value for message in topics.delivered] == [b"a", b"b"]
-    assert (topics.opened, topics.closed) == (2, 4)
+    assert (topics.opened, topics.closed, topics.left) == (2, 4, 1)
     assert sample(metrics, "tandem_stream_sessions_total") == 2
 
 
@@ -121,7 +125,7 @@ def test_who_is_replaced_ends_at_once(bundle: Bundle, records_of: Any) -> None:
     topics = Topics(records_of([b"a"]), failures={"deliver": [StreamError("another worker")]})
     with pytest.raises(StreamError, match="another worker"):
         run(bundle, topics)
-    assert topics.opened == 1 and topics.closed == 2
+    assert (topics.opened, topics.closed, topics.left) == (1, 2, 0)
 
 
 def test_a_batch_waits_for_its_backends_and_says_so(bundle: Bundle, records_of: Any) -> None:

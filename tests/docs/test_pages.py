@@ -88,7 +88,11 @@ def tandem(*arguments: str) -> int:
 
 def check_options(words: Sequence[str]) -> None:
     """The command and each of its options are in the help."""
-    command = words[:2] if words[0] in ("bundle", "rollout") else [word for word in words[:1] if word[0] != "-"]
+    command = (
+        words[:2]
+        if words[0] in ("bundle", "rollout") or words[:2] == ["stream", "features"]
+        else [word for word in words[:1] if word[0] != "-"]
+    )
     shown = subprocess.run(
         [sys.executable, "-m", "tandem_cli", *command, "--help"], capture_output=True, text=True, check=True
     )

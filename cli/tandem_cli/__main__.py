@@ -13,6 +13,7 @@ from tandem_cli.commands.check import check_package
 from tandem_cli.commands.init import init_package
 from tandem_cli.commands.leaks import report_leaks
 from tandem_cli.commands.materialize import materialize_package
+from tandem_cli.commands.parity import compare_modes
 from tandem_cli.commands.predict import predict_table
 from tandem_cli.commands.render import print_crd, render_rollouts
 from tandem_cli.commands.snapshot import write_features
@@ -48,6 +49,7 @@ def _options(
 app.command("init")(init_package)
 app.command("check")(check_package)
 app.command("materialize")(materialize_package)
+app.command("parity")(compare_modes)
 app.command("snapshot")(write_features)
 app.command("register")(registry.register)
 app.command("leaks")(report_leaks)

@@ -112,7 +112,8 @@ def _texts(name: str, values: Any, rows: Column) -> Column:
     if len(values) and (values.dtype.kind not in "OUT" or values.ndim != 1):
         raise DefinitionError(f"column {name!r} has values that are not strings: they are {values.dtype}")
     texts = values.tolist()
-    if wrong := [at for at, text in enumerate(texts) if not isinstance(text, str)]:
+    # one by one only where there are other types, such as NumPy's own text
+    if set(map(type, texts)) - {str} and (wrong := [at for at, text in enumerate(texts) if not isinstance(text, str)]):
         raise DefinitionError(f"column {name!r} has values that are not strings in {rows_named(rows[wrong])}")
     column = np.empty(len(texts), object)
     column[:] = texts

@@ -20,7 +20,7 @@ from tandem.lookup import LookupPlan
 from tandem.onnx_model import OnnxModel
 from tandem.packed_rows import ViewColumns
 from tandem.pipeline import Pipeline
-from tandem.replay import replay
+from tandem.replay import Run, replay
 from tandem.request_tables import read_rows
 from tandem.rows import RowReader, json_values, name_numbers
 from tandem.single_row import SingleRow
@@ -50,13 +50,18 @@ class EmbeddedModel:
         bundle: The version.
         get: Where stored features are read; without it every entity is unknown.
         threads: Threads of ONNX Runtime within one call.
+
+    Attributes:
+        bundle: The version.
+        pipeline: Its pipeline.
+        run: Calls its graph; another function may stand in its place.
     """
 
     def __init__(self, bundle: Bundle, *, get: Get | None = None, threads: int = 1) -> None:
         self.bundle = bundle
         self.pipeline: Pipeline = bundle.pipeline()
         self._get = get or _nothing
-        self._onnx = OnnxModel(bundle.graph(), threads=threads)
+        self.run: Run = OnnxModel(bundle.graph(), threads=threads).run
         self._rows = RowReader(bundle.contract)
         self._classes = bundle.contract.classes
         self._plan = LookupPlan(bundle.model.views)
@@ -81,13 +86,16 @@ class EmbeddedModel:
         model._prove()
         return model
 
-    def predict(self, rows: Sequence[Mapping[str, Any]] | Table) -> list[dict[str, Any]]:
+    def predict(
+        self, rows: Sequence[Mapping[str, Any]] | Table, *, now: np.datetime64 | None = None
+    ) -> list[dict[str, Any]]:
         """Predictions for rows as a client would send them.
 
         Args:
             rows: At least one; fields by name, timestamps as RFC 3339 strings or zoned datetimes. Values may be NumPy
                 scalars and pandas timestamps too; a null (None, NaN, NaT, pandas' NA) is a field left out. Or a table
                 with the fields as columns: a pandas or polars frame, an Arrow table, arrays by name.
+            now: When rows that do not say it are asked about: ``datetime64[us]`` in UTC; None for the time of the call.
 
         Returns:
             For each row the fields of its answer, timestamps as RFC 3339 strings, and ``degraded`` where stored values
@@ -99,11 +107,11 @@ class EmbeddedModel:
             Unavailable: if ``get`` raises StoreError, and a view has no defaults.
         """
         # the only clock: the pipeline itself reads none
-        now = time.time_ns() // 1000
+        now_us = time.time_ns() // 1000 if now is None else int(now.astype("datetime64[us]").astype(np.int64))
         stored: Stored | None = None
         if isinstance(rows, list) or not is_table(rows):
             if self._single is not None and len(rows) == 1:
-                stored, answer = self._predict_one(self._single, rows[0], now)
+                stored, answer = self._predict_one(self._single, rows[0], now_us)
                 if answer is not None:
                     return [answer]
             request = self._rows.columns(self._check(rows))
@@ -111,7 +119,7 @@ class EmbeddedModel:
             request = read_rows(self.bundle.contract, rows)
         count = len(next(iter(request.values())))
         views = self._unpack(stored or self._read(self._plan.keys(request)), count)
-        answers, degraded = self._run(Inputs(request, views, self._rows.as_of(request, np.datetime64(now, "us"))))
+        answers, degraded = self._run(Inputs(request, views, self._rows.as_of(request, np.datetime64(now_us, "us"))))
         result = self._to_rows(answers)
         for row, reasons in degraded.items():
             result[row]["degraded"] = msgspec.to_builtins(reasons)
@@ -154,7 +162,7 @@ class EmbeddedModel:
         if result is None:
             return stored, None
         tensors, columns = result
-        outputs = self._onnx.run(tensors)
+        outputs = self.run(tensors)
         return stored, single.answer(outputs) or self._to_rows(self.pipeline.predictions(outputs, columns))[0]
 
     def _to_rows(self, answers: Columns) -> list[dict[str, Any]]:
@@ -190,7 +198,7 @@ class EmbeddedModel:
         return merged if rows is None else take(merged, rows)
 
     def _answer(self, columns: Columns) -> Columns:
-        return self.pipeline.predictions(self._onnx.run(self.pipeline.tensors(columns)), columns)
+        return self.pipeline.predictions(self.run(self.pipeline.tensors(columns)), columns)
 
     def _read(self, keys: list[bytes]) -> Stored:
         try:
@@ -209,7 +217,7 @@ class EmbeddedModel:
         replay_vectors(self.pipeline, golden)
         if self._single is not None:
             replay_single_rows(self._single, golden, self.bundle.model)
-        replay(self._onnx.run, golden.vectors, golden.outputs, self.bundle.tolerance("CPUExecutionProvider"))
+        replay(self.run, golden.vectors, golden.outputs, self.bundle.tolerance("CPUExecutionProvider"))
         if self._simpler is not None:
             self._simpler._prove()
 

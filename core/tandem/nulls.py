@@ -58,16 +58,21 @@ def _split_arrow(values: Any) -> tuple[Any, Column | None]:
     if str(getattr(values, "type", "")) == "string_view":
         # of polars; Arrow cannot leave nulls out of it
         values = values.cast("string")
-    drop = values.drop_null if hasattr(values, "drop_null") else values.drop_nulls
-    null = np.array(values.is_null())
+    # of Arrow; where it is 0, nothing need be copied
+    has_nulls = getattr(values, "null_count", None) != 0
+    null = np.array(values.is_null()) if has_nulls else None
+    if has_nulls:
+        values = values.drop_null() if hasattr(values, "drop_null") else values.drop_nulls()
+    if null is not None and not null.any():
+        null = None
     if _INTEGER_LISTS.match(str(getattr(values, "type", getattr(values, "dtype", "")))):
         # beside a null in any of the lists, NumPy has floats in all of them
-        return _array_of(_to_list(drop())), null if null.any() else None
-    present = np.asarray(drop())
+        return _array_of(_to_list(values)), null
+    present = np.asarray(values)
     if present.dtype.kind == "U":
         # polars gives texts of fixed width, which lose a NUL at their end
-        present = _array_of(drop().to_list())
-    return present, null if null.any() else None
+        present = _array_of(values.to_list())
+    return present, null
 
 
 def _to_list(values: Any) -> list[Any]:

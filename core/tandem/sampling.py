@@ -57,8 +57,29 @@ def random_inputs(
     rows = msgspec.convert(random_rows(model, n, rng), list[reader.row_type])  # type: ignore[name-defined]
     request = reader.columns(rows)
     as_of = reader.as_of(request, np.datetime64(NOW.replace(tzinfo=None), "us"))
-    views = tuple(_random_view(use.view, as_of, rng, missing, stale, null) for use in model.views)
-    return Inputs(request, views, as_of)
+    return Inputs(request, random_views(model, as_of, rng, missing=missing, stale=stale, null=null), as_of)
+
+
+def random_views(
+    model: Model,
+    as_of: Column,
+    rng: np.random.Generator,
+    *,
+    missing: float = 0.1,
+    stale: float = 0.1,
+    null: float = 0.1,
+) -> tuple[ViewColumns, ...]:
+    """Random features of each of a model's views.
+
+    Args:
+        model: The model.
+        as_of: The time of each row: ``datetime64[us]``.
+        rng: Source of randomness.
+        missing: As in :func:`random_inputs`, like the others.
+        stale: As there.
+        null: As there.
+    """
+    return tuple(_random_view(use.view, as_of, rng, missing, stale, null) for use in model.views)
 
 
 def _random_row(fields: dict[str, Field], rng: np.random.Generator) -> dict[str, Any]:

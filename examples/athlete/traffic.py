@@ -12,8 +12,8 @@ from typing import Any
 
 import aiohttp
 import pandas as pd
+from tandem.request_forms import rows_of
 from tandem_cli.local import LocalStack
-from tandem_cli.requests import rows_of
 from tandem_rollout.render.route_rules import PINNED_VARIANT_HEADER
 
 from races import inputs_of

@@ -13,9 +13,10 @@ from tandem.dtypes import array_length
 from tandem.errors import DefinitionError
 from tandem.model import Model
 from tandem_offline.engine import Limits, Query
-from tandem_offline.feature_table import FeatureTable
-from tandem_offline.queries import point_in_time
+from tandem_offline.feature_table import FeatureTable, Join
+from tandem_offline.queries import SPINE, point_in_time
 from tandem_offline.relations import ViewTable
+from tandem_offline.scanning import Scan
 from tandem_offline.spines import Spine
 
 
@@ -44,15 +45,18 @@ def join(
         DefinitionError: naming the field, if a value of ``request`` is not valid.
     """
     constants = [_constant(model, spine, name, value) for name, value in (request or {}).items()]
+    values = [value for _, value in constants]
     names = [f"v{index}" for index in range(len(views))]
     relations = [view.relation(name, spine, bitemporal=bitemporal) for name, view in zip(names, views, strict=True)]
     scans = {**spine.scans, **{name: view.scan() for name, view in zip(names, views, strict=True)}}
     query = Query(point_in_time(spine.aliases, spine.alias(spine.time), relations, spine.sql), scans)
+    # without a join the rows are those of the spine's table, in its order
+    is_join = views or spine.sql is not None
+    rows: Join = _Join(query, limits, spine, values) if is_join else _SpineRows(spine, values)
     fields = [pa.field(name, kind) for name, kind in spine.fields.items()]
     fields += [pa.field(name, value.type) for name, value in constants]
     fields += [field for view in views for field in view.result_fields()]
-    point_in_time_join = _Join(query, limits, spine, [value for _, value in constants])
-    return FeatureTable(model, pa.schema(fields), point_in_time_join, label=label)
+    return FeatureTable(model, pa.schema(fields), rows, label=label)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,31 @@ class _Join:
 
     def identity(self) -> str:
         return self.query.identity() + repr([str(value) for value in self.constants])
+
+
+@dataclass(frozen=True)
+class _SpineRows:
+    """The rows of a spine that is one table, for a model without views."""
+
+    spine: Spine
+    constants: Sequence[pa.Scalar[Any]]
+
+    def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+        names = self.spine.aliases
+        for batch in self._scan.batches():
+            for start in range(0, batch.num_rows, rows):
+                part = batch.slice(start, rows).select(names)
+                yield _with_constants(part, len(names), self.constants)
+
+    def count(self) -> int:
+        return int(self._scan.table.count_rows())
+
+    def identity(self) -> str:
+        return self._scan.identity() + repr([str(value) for value in self.constants])
+
+    @property
+    def _scan(self) -> Scan:
+        return self.spine.scans[SPINE]
 
 
 def _constant(model: Model, spine: Spine, name: str, value: Any) -> tuple[str, pa.Scalar[Any]]:

@@ -55,7 +55,7 @@ class Scan:
 
     def reader(self) -> pa.RecordBatchReader:
         """The batches of one pass."""
-        return pa.RecordBatchReader.from_batches(self.schema, self._guarded())
+        return pa.RecordBatchReader.from_batches(self.schema, self.batches())
 
     def only(self, aliases: Sequence[str]) -> Scan:
         """A pass over some of the columns."""
@@ -76,7 +76,12 @@ class Scan:
             files = table.count_rows()
         return repr((files, str(table.schema), dict(self.columns), self.timezone))
 
-    def _guarded(self) -> Iterator[pa.RecordBatch]:
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The same for a program that reads them itself, in the order of the table.
+
+        Raises:
+            DefinitionError: naming table, column and rows of what cannot be read.
+        """
         try:
             yield from self._batches()
         except DefinitionError as error:

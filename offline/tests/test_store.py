@@ -386,3 +386,42 @@ def test_inputs_are_those_of_the_table() -> None:
         joined.inputs().request["pace"].tolist()
         == inputs_from_table(MODEL, joined.to_pandas()).request["pace"].tolist()
     )
+
+
+def bare_model() -> Model:
+    """A model without views."""
+    return Model(
+        "bare",
+        serving_keys={"athlete_id": "string"},
+        passed_features={"pace": Field("float64")},
+        request_parameters={"ts": "timestamp", "km": Field("float64", default=10.0)},
+        as_of="ts",
+        inputs=["pace", "km"],
+        prediction=Prediction("minutes"),
+    )
+
+
+def test_rows_of_a_model_without_views_are_those_of_the_spine(tmp_path: Path) -> None:
+    numbers = np.arange(1000)
+    table = spine(
+        athlete_id=[f"a{number}" for number in numbers], ts=days(*numbers.tolist()), pace=numbers * 1.0, time=numbers
+    )
+    pq.write_table(table, tmp_path / "spine.parquet", row_group_size=300)
+    rows = OfflineStore({}).batch_data(bare_model(), spine=tmp_path / "spine.parquet", request={"km": 5.0})
+    assert rows.count() == 1000 and rows.schema.names == [*table.column_names, "km"]
+    batches = list(rows.batches(128))
+    assert max(batch.num_rows for batch in batches) == 128
+    joined = pa.Table.from_batches(batches)
+    assert joined.drop_columns("km").equals(table) and set(joined["km"].to_pylist()) == {5.0}
+    other = OfflineStore({}).batch_data(bare_model(), spine=tmp_path / "spine.parquet", request={"km": 6.0})
+    assert rows.identity() != other.identity()
+    inputs = rows.inputs()
+    assert inputs.views == () and inputs.request["km"].tolist() == [5.0] * 1000
+
+
+def test_what_is_wrong_with_the_spine_of_a_model_without_views() -> None:
+    rows = OfflineStore({}).batch_data(bare_model(), spine=spine(ts=pa.array([DAY, None, DAY])), duplicates=True)
+    with pytest.raises(DefinitionError, match=r"the spine: column 'ts' has nulls in row 1"):
+        rows.to_arrow()
+    with pytest.raises(DefinitionError, match="ask the same"):
+        OfflineStore({}).batch_data(bare_model(), spine=spine(athlete_id=["a"] * 3, ts=days(1, 1, 1), pace=[1.0] * 3))

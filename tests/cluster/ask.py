@@ -12,7 +12,7 @@ from races import inputs_of
 from traffic import Answer
 
 from tandem.oip import InferRequest, Tensor, protobuf
-from tandem_cli.requests import rows_of
+from tandem.request_forms import rows_of
 
 CONCURRENCY = 16
 

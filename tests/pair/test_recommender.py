@@ -29,6 +29,8 @@ from tandem.materialize import materialize
 from tandem.oip import InferRequest, Tensor, protobuf, rest, rest_header
 from tandem.stores.memory import MemoryStore
 from tandem_cli.__main__ import app
+from tandem_cli.parity.modes import MODES
+from tandem_cli.parity.running import run_parity
 
 PACKAGE = Path(__file__).parents[2] / "examples" / "recommender"
 ROWS = 200
@@ -192,3 +194,11 @@ def test_training_again_gives_the_same_bundle(bundle: Bundle, tmp_path: Path) ->
 
 def test_the_package_fits_on_one_screen() -> None:
     assert len((PACKAGE / "recommender" / "__init__.py").read_text().splitlines()) <= 60
+
+
+def test_every_mode_is_equal(bundle: Bundle) -> None:
+    report = run_parity(bundle, MODES, rows=200)
+    for name, parity in report.parities.items():
+        assert parity.is_equal, (name, parity.differing, parity.first)
+        # of articles that are not stored there is no embedding
+        assert parity.vectors and parity.errors, name

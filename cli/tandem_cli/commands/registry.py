@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.table import Table
@@ -11,11 +11,15 @@ from rich.table import Table
 from tandem import Bundle
 from tandem.compatibility import compare
 from tandem.package import ModelPackage
+from tandem_cli.errors import AdvisedError
 from tandem_cli.output import Console, Format, OutputOption, print_document
 from tandem_cli.registry import RegistryOption, open_registry, parse_reference, read_lineage
 
 if TYPE_CHECKING:
     from tandem_offline.registry import AliasMove
+
+_PARITY_ROWS: Final = 200
+"""Random rows that are compared before a bundle is registered."""
 
 commands = typer.Typer(no_args_is_help=True, help="Versions of models and their aliases in MLflow.")
 
@@ -43,17 +47,21 @@ def register(
         Path | None,
         typer.Option(metavar="PATH", exists=True, file_okay=False, help="Model package: record its commit and tables."),
     ] = None,
+    no_parity: Annotated[bool, typer.Option("--no-parity", help="Do not compare the modes before.")] = False,
     registry: RegistryOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Register a bundle as the next version of its model, after replaying its golden rows.
 
-    A bundle that is registered already is not registered again.
+    Some random rows are predicted in each mode that runs in this process, as `parity` does, and the bundle is not
+    registered if one differs. A bundle that is registered already is not registered again.
 
     Exit codes: 0 registered, 1 the bundle is invalid or the registry failed, 2 the command line is invalid.
     """
     metrics = {name: _number(name, text) for name, text in _pairs("--metric", metric).items()}
     bundle = Bundle.open(path)
+    if not no_parity:
+        _check_parity(bundle)
     client = open_registry(registry, create=True)
     lineage = read_lineage(ModelPackage.read(package)) if package else {}
     version = client.register(bundle, metrics=metrics, tags={**lineage, **_pairs("--tag", tag)})
@@ -182,6 +190,26 @@ def rollback(
     Exit codes: 0 rolled back, 1 there is no such version, or the registry failed, 2 the command line is invalid.
     """
     typer.echo(_moved(open_registry(registry).rollback(name, alias=alias, reason=reason)))
+
+
+def _check_parity(bundle: Bundle) -> None:
+    """Refuse a bundle of which a mode in this process differs from the others.
+
+    Raises:
+        AdvisedError: with the first row that differs.
+    """
+    # imported late: the transformer takes a while to import
+    from tandem_cli.parity.modes import IN_PROCESS
+    from tandem_cli.parity.report import describe_difference
+    from tandem_cli.parity.running import run_parity
+
+    report = run_parity(bundle, IN_PROCESS, rows=_PARITY_ROWS, golden=False)
+    for parity in report.parities.values():
+        if parity.first is not None:
+            raise AdvisedError(
+                "\n".join(describe_difference(parity, parity.first)),
+                advice=f"run `tandem parity {bundle.path}`; --no-parity registers the bundle in any case",
+            )
 
 
 def _moved(move: AliasMove) -> str:

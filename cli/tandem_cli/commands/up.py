@@ -9,11 +9,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from tandem import Bundle
 from tandem.package import ModelPackage
+from tandem.request_forms import rows_of
 from tandem.sources import read_sources
 from tandem_cli.features import materialize_tables, views_of
 from tandem_cli.local import LocalStack, LocalVariant
@@ -25,7 +27,6 @@ from tandem_cli.local.signals import until_interrupted
 from tandem_cli.output import Console, Format, OutputOption, print_document
 from tandem_cli.registered import choose_start
 from tandem_cli.registry import SCHEME, RegistryOption, open_alias, open_registry, parse_reference
-from tandem_cli.requests import example_row
 from tandem_cli.rollout.targets.stack_files import state_directory
 from tandem_cli.variants import choose_variants, parse_weights
 from tandem_rollout.api.status import RolloutStatus
@@ -215,9 +216,15 @@ def describe(stack: LocalStack) -> dict[str, object]:
 
 def curl_command(stack: LocalStack) -> str:
     """A curl command that requests a prediction."""
-    body = json.dumps({"instances": [example_row(stack.variants[0].bundle)]})
+    body = json.dumps({"instances": [_golden_row(stack.variants[0].bundle)]})
     url = f"{stack.url}/v1/models/{stack.model}:predict"
     return f"curl -s {url} -H 'content-type: application/json' -d {shlex.quote(body)}"
+
+
+def _golden_row(bundle: Bundle) -> dict[str, Any]:
+    """The first of a bundle's golden rows, as a client would send it."""
+    inputs = bundle.golden_inputs().known_inputs
+    return rows_of(bundle.contract, inputs.take(slice(0, 1)).request)[0]
 
 
 def _fill(package: ModelPackage, store_url: str, console: Console) -> None:

@@ -78,6 +78,7 @@ def start(
     directory: Path,
     protocol: str = "v2",
     processes_per_variant: int = 1,
+    flags: Sequence[str] = (),
 ) -> Pair:
     """Start the processes of a variant, without waiting until they are ready.
 
@@ -88,6 +89,7 @@ def start(
         directory: For the logs.
         protocol: How transformer and predictor talk: ``v2`` or ``grpc-v2``.
         processes_per_variant: Number of transformers.
+        flags: Further flags of the transformers.
     """
     ports = iter(free_ports(2 + 2 * processes_per_variant))
     predictor_port, predictor_grpc_port = next(ports), next(ports)
@@ -95,12 +97,12 @@ def start(
         "tandem_predictor", f"predictor-{variant}", bundle, directory, [predictor_port, predictor_grpc_port], []
     )
     port = predictor_grpc_port if protocol == "grpc-v2" else predictor_port
-    flags = ["--predictor_host", f"{LOOPBACK}:{port}", "--predictor_protocol", protocol]
-    flags += ["--store", store_url, "--explain"]
+    options = ["--predictor_host", f"{LOOPBACK}:{port}", "--predictor_protocol", protocol]
+    options += ["--store", store_url, "--explain", *flags]
     transformers, pairs_of_ports = [], [(next(ports), next(ports)) for _ in range(processes_per_variant)]
     for number, (http_port, grpc_port) in enumerate(pairs_of_ports, 1):
         name = f"transformer-{variant}" + (f"-{number}" if processes_per_variant > 1 else "")
-        transformers.append(_start("tandem_transformer", name, bundle, directory, [http_port, grpc_port], flags))
+        transformers.append(_start("tandem_transformer", name, bundle, directory, [http_port, grpc_port], options))
     http_ports, grpc_ports = zip(*pairs_of_ports, strict=True)
     return Pair(predictor, tuple(transformers), predictor_port, http_ports, grpc_ports)
 

@@ -71,13 +71,21 @@ class RunningStack:
         front = [self.envoy.child] if self.envoy else []
         return [*front, *(child for pair in self.pairs.values() for child in pair.children), self.valkey]
 
-    def start_pairs(self, variants: Sequence[LocalVariant], *, protocol: str, processes_per_variant: int) -> None:
+    def start_pairs(
+        self,
+        variants: Sequence[LocalVariant],
+        *,
+        protocol: str,
+        processes_per_variant: int,
+        flags: Sequence[str] = (),
+    ) -> None:
         """Start the pairs of all variants, without waiting until they are ready.
 
         Args:
             variants: The variants.
             protocol: How transformer and predictor talk: ``v2`` or ``grpc-v2``.
             processes_per_variant: Number of transformers of each.
+            flags: Further flags of the transformers.
         """
         for variant in variants:
             pair = pairs.start(
@@ -87,6 +95,7 @@ class RunningStack:
                 directory=self.path,
                 protocol=protocol,
                 processes_per_variant=processes_per_variant,
+                flags=flags,
             )
             # replaced as a whole, as other threads iterate over it
             self.pairs = {**self.pairs, variant.name: pair}

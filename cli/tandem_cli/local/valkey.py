@@ -37,13 +37,28 @@ def url(directory: Path) -> str:
     return f"unix://{socket_path(directory, _NAME)}"
 
 
+def clear(directory: Path) -> None:
+    """Delete all that the server has.
+
+    Raises:
+        OSError: if it does not answer.
+    """
+    if not _call(directory, b"FLUSHDB").startswith(b"+OK"):
+        raise OSError("valkey cannot delete its keys")
+
+
 def answers(directory: Path) -> bool:
     """Whether the server answers a PING."""
     try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(1)
-            connection.connect(str(socket_path(directory, _NAME)))
-            connection.sendall(b"PING\r\n")
-            return connection.recv(16).startswith(b"+PONG")
+        return _call(directory, b"PING").startswith(b"+PONG")
     except OSError:
         return False
+
+
+def _call(directory: Path, command: bytes) -> bytes:
+    """The beginning of the reply to a command without arguments."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(1)
+        connection.connect(str(socket_path(directory, _NAME)))
+        connection.sendall(command + b"\r\n")
+        return connection.recv(16)

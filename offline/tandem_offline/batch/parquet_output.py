@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -85,8 +86,7 @@ class ParquetOutput:
         with _naming(self.directory):
             try:
                 with pq.ParquetWriter(scratch, schema) as writer:
-                    for batch in batches:
-                        writer.write_batch(batch)
+                    _write_behind(writer, batches)
                     writer.add_key_value_metadata({_FINGERPRINT: str(part.fingerprint)})
                 _flush(scratch)
                 scratch.replace(file)
@@ -110,6 +110,19 @@ class ParquetOutput:
 
     def _file(self, run_id: str, number: int, parts: int) -> Path:
         return self.directory / f"{run_id}-{number:05}-of-{parts:05}.parquet"
+
+
+def _write_behind(writer: pq.ParquetWriter, batches: Iterator[pa.RecordBatch]) -> None:
+    """Write batches, each in another thread while the next one is predicted."""
+    with ThreadPoolExecutor(1) as pool:
+        pending: Future[None] | None = None
+        for batch in batches:
+            if pending is not None:
+                # one at a time, so that memory does not grow; raises what went wrong
+                pending.result()
+            pending = pool.submit(writer.write_batch, batch)
+        if pending is not None:
+            pending.result()
 
 
 def _read(read: Callable[[Path], Any], file: Path) -> Any:

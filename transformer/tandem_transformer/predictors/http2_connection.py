@@ -25,11 +25,13 @@ class GrpcResponse(msgspec.Struct, frozen=True):
         status: gRPC status code; 0 is OK.
         message: What the server says about another status.
         content: The serialised response.
+        code: The code of the error, of a server that has codes.
     """
 
     status: int
     message: str
     content: bytes
+    code: str = ""
 
 
 class CallingConnection(Http2Connection):
@@ -125,7 +127,11 @@ class CallingConnection(Http2Connection):
             self._fail(stream.number, ConnectionError(f"the answer cannot be read: {error}"))
             return
         if not answer.done():
-            answer.set_result(GrpcResponse(status, _message_of(stream.headers) if status else "", content))
+            if status:
+                code = stream.headers.get("tandem-error-code", "")
+                answer.set_result(GrpcResponse(status, _message_of(stream.headers), content, code))
+            else:
+                answer.set_result(GrpcResponse(status, "", content))
 
     def given_up(self, number: int, code: int) -> None:
         """The server will not answer a call."""

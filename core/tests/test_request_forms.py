@@ -4,8 +4,8 @@ import msgspec
 import numpy as np
 
 from tandem import Contract, Field, Prediction
+from tandem.request_forms import rows_of, tensors_of
 from tandem.rows import RowReader
-from tandem_cli.requests import rows_of
 
 
 def test_rows_can_be_read_back() -> None:
@@ -57,3 +57,43 @@ def test_arrays_and_bytes_can_be_read_back() -> None:
     assert again["e"].tobytes() == columns["e"].tobytes()
     assert again["recent"].tolist() == recent.tolist()
     assert again["photo"].tolist() == [b"\xff", b""]
+
+
+def test_tensors_have_every_value() -> None:
+    contract = Contract(
+        model="m",
+        serving_keys={"id": Field("string"), "number": Field("int64")},
+        passed_features={"x": Field("float64", optional=True), "recent": Field("int64[<=3]"), "photo": Field("bytes")},
+        request_parameters={"ts": Field("timestamp"), "since": Field("timestamp", optional=True), "new": Field("bool")},
+        prediction=Prediction("p"),
+        outputs={},
+    )
+    moments = np.array(["2026-01-02T03:04:05.678901", "NaT"], "datetime64[us]")
+    columns = {
+        "id": np.array(["a\0b", "日本"], object),
+        "number": np.array([2**62 + 1, -1]),
+        "x": np.array([0.5, np.nan]),
+        "recent": np.array([[7, 8, 0, 2], [0, 0, 0, 0]]),
+        "photo": np.array([b"\xff", b""], object),
+        "ts": moments[[0, 0]],
+        "since": moments,
+        "new": np.array([True, False]),
+    }
+    tensors = {tensor.name: tensor for tensor in tensors_of(contract, columns)}
+    assert {name: tensor.datatype for name, tensor in tensors.items()} == {
+        "id": "BYTES",
+        "number": "INT64",
+        "x": "FP64",
+        "recent": "INT64",
+        "recent_mask": "BOOL",
+        "photo": "BYTES",
+        "ts": "BYTES",
+        "since": "INT64",
+        "new": "BOOL",
+    }
+    assert tensors["id"].strings().tolist() == ["a\0b", "日本"]
+    assert tensors["recent"].data.tolist() == [[7, 8, 0], [0, 0, 0]]
+    assert tensors["recent_mask"].data.tolist() == [[True, True, False], [False] * 3]
+    assert tensors["ts"].data.tolist() == [b"2026-01-02T03:04:05.678901Z"] * 2
+    assert tensors["since"].data.tolist() == [moments[0].astype(int), -(2**63)]
+    assert all(tensor.shape == tensor.data.shape for tensor in tensors.values())

@@ -40,6 +40,8 @@ from tandem_transformer.simpler_model import answer_columns
 
 T = TypeVar("T")
 
+_NOT_JSON = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
 
 @dataclass(frozen=True, slots=True)
 class _Changes:
@@ -116,8 +118,8 @@ class Refresher:
             decoded: Any = msgspec.json.decode(body, type=self._type)
         except msgspec.ValidationError as error:
             raise self._explain(body, error) from None
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise MalformedRequest(f"the body is not JSON: {error}") from None
+        except _NOT_JSON as error:
+            raise _malformed(error) from None
         rows, limit = len(decoded.instances), self._service.config.max_request_rows
         if rows > limit:
             raise RequestTooLarge(f"{rows} instances; at most {limit} are taken", code="too_many_rows")
@@ -130,8 +132,12 @@ class Refresher:
                 raise ContractViolation([Violation(None, view, rule)])
         return _Changes(decoded.instances, decoded.features)
 
-    def _explain(self, body: bytes, error: Exception) -> RequestError:
-        parsed = msgspec.json.decode(body)
+    def _explain(self, body: bytes, error: msgspec.ValidationError) -> RequestError:
+        try:
+            parsed = msgspec.json.decode(body)
+        except _NOT_JSON as reason:
+            # a violation is found before what follows it is read
+            return _malformed(reason)
         instances = parsed.get("instances") if isinstance(parsed, dict) else None
         violations = self._service.reader.violations(instances) if isinstance(instances, list) else []
         return ContractViolation(violations) if violations else MalformedRequest(str(error))
@@ -171,6 +177,10 @@ class Refresher:
         except (TimeoutError, StoreError) as error:
             reason = str(error) or "the feature store did not answer in time"
             raise Unavailable(reason, code="store_unavailable", retry_after=1) from None
+
+
+def _malformed(reason: Exception) -> MalformedRequest:
+    return MalformedRequest(f"the body is not JSON: {reason}")
 
 
 def _describe(answers: Columns, features: Features) -> list[dict[str, Any]]:

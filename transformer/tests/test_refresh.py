@@ -147,6 +147,14 @@ async def test_what_breaks_a_rule_is_refused_and_nothing_written(
     assert (await client.post(PATH, content=b"{", headers=TOKEN)).status_code == 400
 
 
+@pytest.mark.parametrize("rest", ['"x"9', "[" * 10_000, "\udcff", ""])
+async def test_a_body_that_stops_being_json_after_a_broken_rule_is_refused(client: Client, rest: str) -> None:
+    broken_rule = '{"instances": [{"customer_id": 7}], "features": '
+    content = (broken_rule + rest).encode(errors="surrogateescape")
+    reply = await client.post(PATH, content=content, headers=TOKEN)
+    assert (reply.status_code, reply.json()["code"]) == (400, "malformed_request")
+
+
 async def test_it_needs_its_token_and_a_model_that_takes_predictions(
     client: Client, ahead_bundle: Bundle, bundle: Bundle, store: Switched
 ) -> None:

@@ -298,6 +298,28 @@ def test_what_a_transform_divides_by_is_its_own_business() -> None:
         assert case.alone({**row, "x": 0.0}, stored) is None
 
 
+@pytest.mark.parametrize("x", [3.5e38, 2.0**128 * (1 - 2**-25)])
+def test_what_overflows_the_models_type_is_left_to_the_pipeline(x: float) -> None:
+    for dtype, is_taken in (("float32", False), ("float64", True)):
+        case = CASES["without views", dtype]
+        assert (case.alone({**usual(case)[0], "x": x}, []) is not None) is is_taken
+
+
+@pytest.mark.parametrize("result", [np.array(1.0), np.ones(2), np.float64(1.0), [1.0]], ids=repr)
+def test_results_of_another_shape_are_left_to_the_pipeline(result: Any) -> None:
+    @on_demand
+    def other(x):
+        return result
+
+    signature = Signature((TensorSpec("X", "float32", ("other",), (-1, 1)),), ())
+    case = model(other, views=[])
+    reader = RowReader(case.contract)
+    values = reader.values(
+        msgspec.convert({"id": "e", "number": 3, "x": 0.1, "f": 0.7, "n": 8, "flag": True}, reader.row_type)
+    )
+    assert SingleRow(Pipeline(case, signature, {}), reader).tensors(values, [], NOW) is None
+
+
 def test_arrays_of_different_length_are_left_to_the_pipeline() -> None:
     ragged = FeatureView("list", keys=("id",), features=(Feature("items", "int64[<=3]"),))
 

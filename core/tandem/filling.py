@@ -6,7 +6,7 @@ import numpy as np
 
 from tandem.dtypes import Column, Columns, numpy_dtype
 from tandem.durations import parse_duration
-from tandem.errors import NotFound, RequestError, Unavailable
+from tandem.errors import DeadlineExceeded, NotFound, RequestError, Unavailable
 from tandem.features import Feature, ViewUse
 from tandem.inputs import Degradation, Features, Reason
 from tandem.model import Model
@@ -72,14 +72,20 @@ class Filler:
         name, has_defaults = self.use.name, self.use.view.has_defaults
         for row in np.flatnonzero(outage.unknown).tolist():
             if not has_defaults:
-                message = f"the feature store does not answer, and no defaults stand for feature view {name!r}"
-                refusal = Unavailable(message, code="store_unavailable", retry_after=1)
-                self._refuse(features, row, refusal, name, outage.reason)
+                self._refuse(features, row, self._outage_refusal(outage), name, outage.reason)
             else:
                 features.degraded.setdefault(row, {})[name] = Degradation(outage.reason, "default")
         for row in np.flatnonzero(np.isfinite(outage.age_s) & usable).tolist():
             age_s = round(float(outage.age_s[row]), 3)
             features.degraded.setdefault(row, {})[name] = Degradation(outage.reason, "last_known", age_s)
+
+    def _outage_refusal(self, outage: Outage) -> RequestError:
+        unfilled = f"no defaults stand for feature view {self.use.name!r}"
+        if outage.is_late:
+            # whoever gives little time must not make it look as if the store did not answer
+            return DeadlineExceeded(f"the feature store has not answered before the deadline, and {unfilled}")
+        message = f"the feature store does not answer, and {unfilled}"
+        return Unavailable(message, code="store_unavailable", retry_after=1)
 
     def _refuse(self, features: Features, row: int, refusal: RequestError, name: str, reason: Reason) -> None:
         """Refuse a row; the simpler model answers it if all views that refuse it say so."""

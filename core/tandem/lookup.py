@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -61,7 +62,13 @@ class LookupPlan:
         )
 
     def unpack_known(
-        self, keys: Sequence[bytes], values: Sequence[bytes | None] | None, rows: int, recall: Recall
+        self,
+        keys: Sequence[bytes],
+        values: Sequence[bytes | None] | None,
+        rows: int,
+        recall: Recall,
+        *,
+        is_late: bool = False,
     ) -> tuple[ViewColumns, ...]:
         """Columns of each view as far as they are known, where the store does not answer or rows cannot be read.
 
@@ -70,15 +77,20 @@ class LookupPlan:
             values: One per key; None where the store does not answer.
             rows: Rows of the batch.
             recall: What was read earlier.
+            is_late: Whether the request had no more time to wait for the store.
 
         Raises:
             Internal: ``stored_row_unreadable`` as :meth:`unpack`, where nothing may stand for the row.
         """
         parts = [slice(at * rows, (at + 1) * rows) for at in range(len(self.uses))]
-        return tuple(
+        views = tuple(
             _unpack_known(use, layout, keys[part], values and values[part], recall)
             for use, layout, part in zip(self.uses, self._layouts, parts, strict=True)
         )
+        for view in views if is_late else ():
+            if view.outage is not None:
+                view.outage = replace(view.outage, is_late=True)
+        return views
 
 
 def _unpack_known(

@@ -37,10 +37,12 @@ class Outage:
         reason: ``unavailable`` or ``unreadable``.
         age_s: Seconds since each row was read last: ``float64``, shape ``(rows,)``; infinite where nothing is known
             of it, NaN where the store has answered.
+        is_late: Whether the request had no more time to wait for the store.
     """
 
     reason: Literal["unavailable", "unreadable"]
     age_s: Column
+    is_late: bool = False
 
     @property
     def unknown(self) -> Column:

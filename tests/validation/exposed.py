@@ -49,6 +49,8 @@ _OTHERS: Final = {
     "nv_gpu_memory_used_bytes": _NV,
     "nv_gpu_memory_total_bytes": _NV,
     # kube-state-metrics
+    "kube_cronjob_created": frozenset({"namespace", "cronjob"}),
+    "kube_cronjob_status_last_successful_time": frozenset({"namespace", "cronjob"}),
     "kube_deployment_status_replicas": frozenset({"namespace", "deployment"}),
     "kube_deployment_status_replicas_ready": frozenset({"namespace", "deployment"}),
     "kube_deployment_status_replicas_available": frozenset({"namespace", "deployment"}),

@@ -11,7 +11,10 @@ from .promql import dashboard_queries, faults, label_values_faults
 
 def test_queries_of_scaled_objects() -> None:
     queries = {
-        where: manifest["spec"]["triggers"][0]["metadata"]["query"] for where, manifest in of_kind("ScaledObject")
+        where: trigger["metadata"]["query"]
+        for where, manifest in of_kind("ScaledObject")
+        for trigger in manifest["spec"]["triggers"]
+        if trigger["type"] == "prometheus"
     }
     assert queries
     assert {where: reasons for where, query in queries.items() if (reasons := faults(query, exposed()))} == {}

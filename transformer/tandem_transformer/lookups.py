@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from math import inf
 
 from tandem.dtypes import Columns
@@ -76,17 +75,20 @@ class Lookups:
         keys = self._plan.keys(request)
         if self._precomputed is not None:
             keys += self._precomputed.keys(request)
+        values, is_late = None, False
         if self._breaker.is_open:
             # nobody waits for a store that does not answer
             self._start_probe(keys)
-            values = None
         elif within_s >= self._timeout_s:
             values = await self._ask(keys)
         else:
-            values = await self._ask_briefly(keys, within_s)
+            try:
+                values = await self._ask_briefly(keys, within_s)
+            except TimeoutError:
+                is_late = True
         if values is not None:
             return self._unpack(keys, values, rows)
-        views = self._plan.unpack_known(keys, None, rows, self._recall)
+        views = self._plan.unpack_known(keys, None, rows, self._recall, is_late=is_late)
         return self._with_precomputed(views, [None] * rows)
 
     def _unpack(self, keys: list[bytes], values: list[bytes | None], rows: int) -> tuple[ViewColumns, ...]:
@@ -112,12 +114,16 @@ class Lookups:
         await self._store.close()
 
     async def _ask_briefly(self, keys: Sequence[bytes], within_s: float) -> list[bytes | None] | None:
-        """The same for a request that does not wait for all the time that a lookup may take."""
-        if within_s <= 0 or self._background.is_full:
+        """The same for a request that does not wait for all the time that a lookup may take.
+
+        Raises:
+            TimeoutError: The store has not answered within this time.
+        """
+        if self._background.is_full:
             return None
-        with suppress(TimeoutError):
-            return await self._background.wait_for(self._ask(keys), within_s)
-        return None
+        if within_s <= 0:
+            raise TimeoutError
+        return await self._background.wait_for(self._ask(keys), within_s)
 
     async def _ask(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
         """The rows of some keys; None if the store does not answer in time, or with an error."""

@@ -120,6 +120,20 @@ async def test_a_request_with_little_time_does_not_wait_for_a_store_that_stalls(
     await service.close()
 
 
+async def test_a_store_is_not_blamed_for_a_request_with_little_time(bundle: Bundle) -> None:
+    store = Stalled()
+    await store.put(world.stored())
+    service = make_service(bundle, store=store, store_timeout_ms=30_000, request_timeout_ms=60_000)
+    store.go_on.clear()
+    service.backends._after_lookup = HALF
+    # nothing may stand for the row of the depot, and nothing is known of it
+    with pytest.raises(DeadlineExceeded) as error:
+        await ask(service, good_row(), seconds=1.0)
+    assert error.value.code == "deadline_exceeded"
+    store.go_on.set()
+    await service.close()
+
+
 async def test_lookups_that_nobody_waits_for_are_bounded(bundle: Bundle) -> None:
     store = Stalled()
     await store.put(world.stored())

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from tandem_cli.rollout.output.documents.status import MetricEntry
 from tandem_cli.rollout.output.screen.layout import render_text
@@ -368,7 +369,7 @@ rows = st.builds(
 def test_a_status_fits_100_columns(forms: list[MetricEntry], words: str) -> None:
     status = build_status(read_snapshot(manifest(run={"message": words, "by": words})), None)
     shown = render_text(render_status(_with(status, forms), now=NOW))
-    assert max(map(len, shown.splitlines())) <= 100
+    assert max(map(cell_len, shown.splitlines())) <= 100
     for form in forms:
         assert form.verdict[:8] in shown
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pyarrow as pa
 import pytest
-import ray
 from pyarrow import parquet
 from pyspark.sql import SparkSession, functions
 
 from tandem import Bundle, DefinitionError, EmbeddedModel
 from tandem_offline import OfflineStore
-from tandem_offline import ray as tandem_ray
 from tandem_offline import spark as tandem_spark
 from tandem_offline.batch import score
 from tandem_offline.batch.partitions import PartitionScorer
@@ -68,12 +68,17 @@ def session() -> Iterator[SparkSession]:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
+def ray() -> Iterator[ModuleType]:
+    # it changes what all log records have, so it is imported for these tests only
+    factory = logging.getLogRecordFactory()
+    import ray
+
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
     ray.init(num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20, logging_level="ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
-    yield
+    yield ray
     ray.shutdown()
+    logging.setLogRecordFactory(factory)
 
 
 def ordered(table: pa.Table, schema: pa.Schema) -> list[dict[str, object]]:
@@ -104,7 +109,9 @@ def test_a_function_of_columns_in_spark(
     assert ordered(answers, schema) == ordered(expected, schema)
 
 
-def test_ray_writes_the_same(cluster: None, bundle: Bundle, features: pa.Table, expected: pa.Table) -> None:
+def test_ray_writes_the_same(ray: ModuleType, bundle: Bundle, features: pa.Table, expected: pa.Table) -> None:
+    from tandem_offline import ray as tandem_ray
+
     dataset = ray.data.from_arrow(features).repartition(3)
     predictions = tandem_ray.predict(dataset, bundle, run_id="r1", keep=KEEP, rows_per_batch=1000)
     table = pa.concat_tables([pa.table(batch) for batch in predictions.iter_batches(batch_format="pyarrow")])
@@ -112,8 +119,10 @@ def test_ray_writes_the_same(cluster: None, bundle: Bundle, features: pa.Table, 
 
 
 def test_rows_that_lack_a_column_are_refused_before_a_job_starts(
-    session: SparkSession, cluster: None, bundle: Bundle, features: pa.Table
+    session: SparkSession, ray: ModuleType, bundle: Bundle, features: pa.Table
 ) -> None:
+    from tandem_offline import ray as tandem_ray
+
     narrow = features.drop_columns(["x"])
     with pytest.raises(DefinitionError, match="'x'"):
         tandem_spark.predict(session.createDataFrame(narrow), bundle)

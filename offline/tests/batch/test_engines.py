@@ -63,6 +63,8 @@ def session() -> Iterator[SparkSession]:
         builder = builder.config(name, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
+    # it says what it closes whenever its objects are collected, also in later tests
+    logging.getLogger("py4j").setLevel(logging.ERROR)
     yield session
     session.stop()
 

@@ -54,8 +54,9 @@ def print_report(console: Console, report: Report) -> None:
     """Print a report for people."""
     rows = f"{report.rows['golden']:,} golden and {report.rows['random']:,} random rows (seed {report.seed})"
     console.print(f"{report.bundle.wire_name}: {rows}", highlight=False, soft_wrap=True)
-    table = Table("mode", "result")
-    for name in ("rows", "vector bits", "prediction", "of tolerance", "degraded", "errors"):
+    # narrow enough for 80 columns
+    table = Table("mode", "result", box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    for name in ("rows", "bits", "prediction", "tolerance", "degraded", "errors"):
         table.add_column(name, justify="right")
     document = describe_report(report)
     for entry in document["modes"]:
@@ -79,7 +80,7 @@ def _cells(entry: dict[str, Any]) -> list[str]:
         f"{entry['predictionDifference']:.3g}",
         f"{entry['toleranceShare']:.0%}" if entry["toleranceShare"] < 1e3 else "> 100,000%",
         f"{degraded:,} differ" if degraded else "equal",
-        f"{errors:,} differ" if errors else f"{entry['errors']:,}, equal",
+        f"{errors:,} differ" if errors else f"{entry['errors']:,}",
     ]
 
 

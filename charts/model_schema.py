@@ -19,6 +19,20 @@ PATH: Final = Path(__file__).parent / "model" / "values.schema.json"
 
 _TEXTS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
 
+
+def _object(**properties: Any) -> dict[str, Any]:
+    """Schema of an object with these properties and no others."""
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _by_name(entry: dict[str, Any]) -> dict[str, Any]:
+    """Schema of entries by a name that Kubernetes takes."""
+    names = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+    return {"type": "object", "patternProperties": {names: entry}, "additionalProperties": False}
+
+
+_ANY_TEXT: Final = {"type": "string"}
+_MONITORING: Final = _object(enabled={"type": "boolean"}, labels=_TEXTS)
 # parts that are those of a pod are checked by the API server
 _OBJECT: Final = {"type": "object"}
 _OBJECTS: Final = {"type": "array", "items": _OBJECT}
@@ -116,52 +130,16 @@ def schema() -> dict[str, Any]:
                 "patternProperties": {"^[-._a-zA-Z0-9]+$": {"type": "string", "minLength": 1}},
                 "additionalProperties": False,
             },
-            "batch": {
-                "type": "object",
-                "additionalProperties": False,
-                "properties": {
-                    "jobs": {
-                        "type": "object",
-                        "patternProperties": {"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": _JOB},
-                        "additionalProperties": False,
-                    },
-                    "image": {"type": "string"},
-                    "alerts": {
-                        "type": "object",
-                        "additionalProperties": False,
-                        "properties": {"enabled": {"type": "boolean"}, "labels": _TEXTS},
-                    },
-                },
-            },
-            "stream": {
-                "type": "object",
-                "additionalProperties": False,
-                "properties": {
-                    "workers": {
-                        "type": "object",
-                        "patternProperties": {"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": _WORKER},
-                        "additionalProperties": False,
-                    },
-                    "image": {"type": "string"},
-                    "podMonitor": {
-                        "type": "object",
-                        "additionalProperties": False,
-                        "properties": {"enabled": {"type": "boolean"}, "labels": _TEXTS},
-                    },
-                },
-            },
-            "test": {
-                "type": "object",
-                "additionalProperties": False,
-                "properties": {
-                    "enabled": {"type": "boolean"},
-                    "image": {"type": "string"},
-                    "gateway": {"type": "string", "pattern": "^$|^https?://.+"},
-                    "domain": {"type": "string", "minLength": 1},
-                    "headers": _TEXTS,
-                    "timeout": {"type": "integer", "minimum": 1},
-                },
-            },
+            "batch": _object(jobs=_by_name(_JOB), image=_ANY_TEXT, alerts=_MONITORING),
+            "stream": _object(workers=_by_name(_WORKER), image=_ANY_TEXT, podMonitor=_MONITORING),
+            "test": _object(
+                enabled={"type": "boolean"},
+                image=_ANY_TEXT,
+                gateway={"type": "string", "pattern": "^$|^https?://.+"},
+                domain=_TEXT,
+                headers=_TEXTS,
+                timeout={"type": "integer", "minimum": 1},
+            ),
         },
     }
 

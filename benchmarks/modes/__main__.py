@@ -11,11 +11,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rich.console import Console
-
 from benchmarks import cpu
 from benchmarks.case import prepare
 from benchmarks.modes import batch, joins
+from tandem_cli.output import Console
 from tandem_cli.parity.modes import MODES
 from tandem_cli.parity.report import describe_report, print_report
 from tandem_cli.parity.running import run_parity
@@ -77,7 +76,7 @@ def _parity(directory: Path, rows: int, console: Console) -> dict[str, Any]:
     console.print(f"{rows:,} random rows in every mode …")
     bundle = prepare(directory).bundle
     report = run_parity(bundle, MODES, rows=rows)
-    print_report(console, report)  # type: ignore[arg-type]
+    print_report(console, report)
     return describe_report(report)
 
 

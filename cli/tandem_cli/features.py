@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+import typer
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -29,6 +30,10 @@ from tandem_cli.output import Console
 
 if TYPE_CHECKING:
     from tandem.incremental import RunSummary, Selection
+
+TableOption = Annotated[
+    list[str] | None, typer.Option(metavar="VIEW=PATH", help="Table of a feature view; repeatable.")
+]
 
 
 def views_of(model: Model) -> dict[str, FeatureView]:

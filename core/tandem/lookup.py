@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -83,18 +82,20 @@ class LookupPlan:
             Internal: ``stored_row_unreadable`` as :meth:`unpack`, where nothing may stand for the row.
         """
         parts = [slice(at * rows, (at + 1) * rows) for at in range(len(self.uses))]
-        views = tuple(
-            _unpack_known(use, layout, keys[part], values and values[part], recall)
+        return tuple(
+            _unpack_known(use, layout, keys[part], values and values[part], recall, is_late=is_late)
             for use, layout, part in zip(self.uses, self._layouts, parts, strict=True)
         )
-        for view in views if is_late else ():
-            if view.outage is not None:
-                view.outage = replace(view.outage, is_late=True)
-        return views
 
 
 def _unpack_known(
-    use: ViewUse, layout: RowLayout, keys: Sequence[bytes], values: Sequence[bytes | None] | None, recall: Recall
+    use: ViewUse,
+    layout: RowLayout,
+    keys: Sequence[bytes],
+    values: Sequence[bytes | None] | None,
+    recall: Recall,
+    *,
+    is_late: bool,
 ) -> ViewColumns:
     lost: Sequence[int] = range(len(keys))
     rows: list[bytes | None] = list(values) if values is not None else [None] * len(keys)
@@ -112,7 +113,7 @@ def _unpack_known(
     if values is not None and np.isinf(age_s).any() and not use.view.is_answerable:
         return _unpack(use, layout, values)
     view = layout.unpack(rows)
-    view.outage = Outage("unavailable" if values is None else "unreadable", age_s)
+    view.outage = Outage("unavailable" if values is None else "unreadable", age_s, is_late)
     return view
 
 

@@ -85,7 +85,7 @@ class SingleRow:
             for use in pipeline.model.views
         ]
         self._predictions = _plain_predictions(pipeline)
-        # entered once and copied, which costs less than NumPy's context manager: what comes out is checked
+        # NumPy's settings are those of a context: to run in a copy costs less than np.errstate for each row
         self._context = contextvars.copy_context()
         self._context.run(np.seterr, all="ignore")
         read = _columns_read(pipeline)
@@ -160,7 +160,7 @@ class SingleRow:
             # a copy, since a context is entered once at a time
             return self._context.copy().run(self._compute, values, stored, now)
         except Exception:
-            # whatever it is, the pipeline finds it again and says what it is
+            # the pipeline takes the row instead, and raises the error that describes it
             return None
 
     def _compute(self, values: Values, stored: Sequence[bytes | None], now: int) -> tuple[Tensors, Columns]:

@@ -28,19 +28,19 @@ class WorkerMetrics(Generic[R]):
     Args:
         owner: Labels of all of them, with their values: what the worker computes, and which version of it.
         backends: What the worker may have to wait for; the codes of outages begin with these names.
-        done: What becomes of a record that is not rejected.
+        accepted: Outcome of a record that is not rejected, as the label has it.
 
     Attributes:
         registry: All metrics.
         backends: As given.
     """
 
-    def __init__(self, owner: Mapping[str, str], backends: Sequence[str], done: str) -> None:
+    def __init__(self, owner: Mapping[str, str], backends: Sequence[str], accepted: str) -> None:
         self.registry = CollectorRegistry()
         self.backends = tuple(backends)
         self._labels = tuple(owner)
         self._own = tuple(owner.values())
-        self._done = done
+        self._accepted = accepted
         self._add_counters()
         self._add_gauges()
         self._add_histograms()
@@ -51,7 +51,7 @@ class WorkerMetrics(Generic[R]):
             "tandem_stream_rows", "Records, by what became of them.", (*self._labels, "outcome"), registry=registry
         )
         # there from the start: Prometheus sees no increase in a series that begins above 0
-        for outcome in (self._done, "rejected"):
+        for outcome in (self._accepted, "rejected"):
             self._rows.labels(*self._own, outcome)
         self._rejected = Counter(
             "tandem_stream_rejected", "Records in the dead-letter topic.", (*self._labels, "code"), registry=registry
@@ -121,7 +121,7 @@ class WorkerMetrics(Generic[R]):
         self._delay.observe_many(np.where(records.timestamps < 0, np.nan, delays))
         for stage, duration in outcome.stages.items():
             self._stages.labels(*self._own, stage).observe(duration)
-        self._rows.labels(*self._own, self._done).inc(len(records) - len(outcome.rejected))
+        self._rows.labels(*self._own, self._accepted).inc(len(records) - len(outcome.rejected))
         self._rows.labels(*self._own, "rejected").inc(len(outcome.rejected))
         for code, count in Tally(error.code for error in outcome.rejected.values()).items():
             self._rejected.labels(*self._own, code).inc(count)

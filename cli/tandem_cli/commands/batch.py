@@ -20,7 +20,7 @@ from tandem_cli.batch import (
     read_tables,
 )
 from tandem_cli.errors import AdvisedError
-from tandem_cli.features import row_progress
+from tandem_cli.features import TableOption, row_progress
 from tandem_cli.output import Console, Format, OutputOption, print_document
 from tandem_cli.registry import bundle_path
 
@@ -58,9 +58,6 @@ PackageOption = Annotated[
         file_okay=False,
         help="Model package whose \\[tool.tandem.features] names the tables; by default the current directory.",
     ),
-]
-TableOption = Annotated[
-    list[str] | None, typer.Option(metavar="VIEW=PATH", help="Table of a feature view; repeatable.")
 ]
 RequestOption = Annotated[
     list[str] | None,

@@ -20,7 +20,7 @@ from tandem.stores import open_store
 from tandem.stores.snapshot import SnapshotStore
 from tandem.stores.snapshot_format import Footer, verify_snapshot
 from tandem_cli.batch import parse_pairs
-from tandem_cli.features import row_progress
+from tandem_cli.features import TableOption, row_progress
 from tandem_cli.output import Console, Format, OutputOption, print_document
 from tandem_cli.registry import bundle_path
 
@@ -41,9 +41,6 @@ PackageOption = Annotated[
         file_okay=False,
         help="Model package whose \\[tool.tandem.features] names the tables, if MODEL is not a package itself.",
     ),
-]
-TableOption = Annotated[
-    list[str] | None, typer.Option(metavar="VIEW=PATH", help="Table of a feature view; repeatable.")
 ]
 VerifyOption = Annotated[
     Path | None,
